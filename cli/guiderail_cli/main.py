@@ -1,0 +1,50 @@
+"""Entry point of the ``guiderail`` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from guiderail_cli.inspect_run import EXIT_UNREADABLE, inspect
+
+# typer keeps its own click and exports only the leaves of its error tree
+_WrongUse: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    help="What happens after an ML monitor finishes.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(inspect)
+
+
+@app.callback()
+def guiderail() -> None:
+    """What happens after an ML monitor finishes."""
+
+
+def _register_demo() -> None:
+    try:
+        from guiderail_local.demo import demo
+    except ImportError:
+        return
+    app.command()(demo)
+
+
+def main() -> None:
+    """Run the command; wrong use exits with 3, because 2 means an unhealthy run."""
+    _register_demo()
+    try:
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        sys.exit(130)
+    except _WrongUse as error:
+        sys.stderr.write(f"guiderail: {error}. Try guiderail --help\n")
+        sys.exit(EXIT_UNREADABLE)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Clients of AWS services, made when first used, and the translation of their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from guiderail.errors import (
+    AccessDeniedError,
+    GuiderailError,
+    NotFoundError,
+    RejectedRequestError,
+    ThrottledError,
+    UnavailableError,
+)
+
+_DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "Forbidden", "403", "UnrecognizedClientException"}
+)
+_GONE = frozenset(
+    {"NoSuchKey", "NoSuchBucket", "ResourceNotFound", "ResourceNotFoundException", "404"}
+)
+_SLOW_DOWN = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "ProvisionedThroughputExceededException",
+        "SlowDown",
+        "LimitExceededException",
+        "RequestThrottled",
+        "RequestThrottledException",
+    }
+)
+_PASSING = frozenset(
+    {"RequestTimeout", "RequestTimeoutException", "TransactionConflictException", "ExpiredToken"}
+)
+
+
+@cache
+def client(service: str) -> Any:
+    """Return the client of a service; botocore without boto3 saves the import of its transfer manager."""
+    session = _session()
+    return session.create_client(
+        service,
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": 4},
+            connect_timeout=3,
+            read_timeout=15,
+        ),
+    )
+
+
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+def error_code(exc: ClientError) -> str:
+    """The code of a service's error."""
+    return str(exc.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn botocore's errors into ours, once, with what was being done in the message.
+
+    Raises:
+        AccessDeniedError, NotFoundError, RejectedRequestError: Nothing will change by itself.
+        ThrottledError, UnavailableError: It may succeed later.
+    """
+    try:
+        yield
+    except ClientError as exc:
+        raise _ours(what, exc) from exc
+    except (HTTPClientError, BotoCoreError) as exc:
+        raise UnavailableError(f"{what}: {exc}") from exc
+
+
+def _ours(what: str, exc: ClientError) -> GuiderailError:
+    code = error_code(exc)
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    message = f"{what}: {code}: {exc.response.get('Error', {}).get('Message', '')}"
+    if code in _SLOW_DOWN or status == 429:
+        return ThrottledError(message)
+    if code in _PASSING or status >= 500:
+        return UnavailableError(message)
+    if code in _DENIED or status == 403:
+        return AccessDeniedError(
+            message, remedy="Grant the function's role this action on this resource"
+        )
+    if code in _GONE or status == 404 or "could not find" in message.lower():
+        return NotFoundError(message)
+    return RejectedRequestError(message)

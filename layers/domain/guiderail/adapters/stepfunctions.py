@@ -1,0 +1,34 @@
+"""Step Functions: alerts through a Standard workflow, which runs a named execution exactly once."""
+
+from __future__ import annotations
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from guiderail.adapters.clients import client, error_code, translated
+from guiderail.model.alert import Alert
+
+
+class StateMachineAlerts:
+    """Implements Alerts: the execution's name is the alert's id, kept by the service for 90 days.
+
+    SNS cannot tell a repeated publish from a second one (docs/decisions): the state machine publishes
+    to people and to the bus, each once.
+    """
+
+    def __init__(self, state_machine_arn: str) -> None:
+        """Publish through this state machine."""
+        self._arn = state_machine_arn
+
+    def publish(self, alert: Alert) -> None:
+        """Start the alert's execution; one that exists already is the same alert."""
+        try:
+            client("stepfunctions").start_execution(
+                stateMachineArn=self._arn,
+                name=alert.alert_id,
+                input=msgspec.json.encode(alert).decode(),
+            )
+        except ClientError as exc:
+            if error_code(exc) != "ExecutionAlreadyExists":
+                with translated(f"StartExecution {self._arn}"):
+                    raise

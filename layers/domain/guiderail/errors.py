@@ -1,0 +1,116 @@
+"""Errors of Guiderail, and whether trying again can help.
+
+::
+
+    GuiderailError
+    ├── PermanentError            goes to the dead-letter queue with its reason
+    │   ├── MalformedEventError   the event is not a processing-job event
+    │   ├── MalformedReportError  a report file is damaged or has another shape
+    │   ├── ReportTooLargeError   a report file is over the size limit
+    │   ├── AccessDeniedError     AWS refused the call
+    │   ├── NotFoundError         the job, schedule or object is gone
+    │   ├── RejectedRequestError  AWS rejected the request as wrong
+    │   └── SettingsError         an environment variable or an option is wrong
+    └── TransientError            stays in the queue and is tried again
+        ├── ThrottledError        AWS asked to slow down
+        ├── UnavailableError      AWS or the network failed
+        └── JobNotFinishedError   the event ran ahead of what DescribeProcessingJob says
+"""
+
+from __future__ import annotations
+
+
+class GuiderailError(Exception):
+    """Any error that Guiderail raises itself.
+
+    Attributes:
+        code: Stable reason code, the same in log, metric and dead letter.
+        remedy: What a person can do about it; empty when waiting is all there is to do.
+        retriable: Whether the same call may succeed later without anybody's doing.
+    """
+
+    code = "error"
+    retriable = False
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        """Keep what went wrong and what to do about it."""
+        super().__init__(message)
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Message and remedy on one line."""
+        message = super().__str__()
+        return f"{message}. {self.remedy}" if self.remedy else message
+
+
+class PermanentError(GuiderailError):
+    """Trying again changes nothing until somebody acts."""
+
+    code = "permanent_error"
+
+
+class TransientError(GuiderailError):
+    """Trying again later may succeed."""
+
+    code = "transient_error"
+    retriable = True
+
+
+class MalformedEventError(PermanentError):
+    """The event is not a SageMaker processing-job event."""
+
+    code = "malformed_event"
+
+
+class MalformedReportError(PermanentError):
+    """A report file cannot be read as what its name says it is."""
+
+    code = "malformed_report"
+
+
+class ReportTooLargeError(PermanentError):
+    """A report file is larger than the limit."""
+
+    code = "report_too_large"
+
+
+class AccessDeniedError(PermanentError):
+    """AWS refused a call for lack of permission."""
+
+    code = "access_denied"
+
+
+class NotFoundError(PermanentError):
+    """What a call asked for does not exist."""
+
+    code = "not_found"
+
+
+class RejectedRequestError(PermanentError):
+    """AWS rejected a request as invalid."""
+
+    code = "rejected_request"
+
+
+class SettingsError(PermanentError):
+    """A setting is missing or cannot be read."""
+
+    code = "wrong_setting"
+
+
+class ThrottledError(TransientError):
+    """AWS throttled the call."""
+
+    code = "throttled"
+
+
+class UnavailableError(TransientError):
+    """AWS, or the way to it, failed."""
+
+    code = "unavailable"
+
+
+class JobNotFinishedError(TransientError):
+    """The job's description does not yet show the end that the event announced."""
+
+    code = "job_not_finished"

@@ -1,0 +1,1 @@
+"""Values of Guiderail: immutable, without I/O, without a clock."""

@@ -1,0 +1,118 @@
+"""How a run ended, which monitor it was, and the reason codes that say why."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """The honest state of one run; only ``clean`` is healthy."""
+
+    VIOLATIONS = "violations"
+    CLEAN = "clean"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    NO_DATA = "no_data"
+    NO_GROUND_TRUTH = "no_ground_truth"
+    TOO_FEW_ROWS = "too_few_rows"
+    DEGENERATE = "degenerate"
+    UNREADABLE = "unreadable"
+
+    @property
+    def is_unhealthy(self) -> bool:
+        """Whether the monitor itself, not the model, needs somebody's attention."""
+        return self not in (Outcome.VIOLATIONS, Outcome.CLEAN)
+
+
+class MonitorKind(StrEnum):
+    """What a monitoring schedule watches; ``custom`` is a container of the user's own."""
+
+    DATA_QUALITY = "data_quality"
+    MODEL_QUALITY = "model_quality"
+    BIAS = "bias"
+    EXPLAINABILITY = "explainability"
+    CUSTOM = "custom"
+
+
+class Direction(StrEnum):
+    """On which side of its threshold a value is bad."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    FARTHER_FROM_ZERO = "farther_from_zero"
+    OUTSIDE = "outside"
+    MISMATCH = "mismatch"
+
+
+class Reason(StrEnum):
+    """Why something was decided; the same word reaches log, metric, message and record.
+
+    Each member's meaning stands in docs/reasons.md.
+    """
+
+    # the job is not a monitoring run
+    IGNORED_MERGE_JOB = "ignored_merge_job"
+    IGNORED_BASELINING_JOB = "ignored_baselining_job"
+    IGNORED_PIPELINE_CHECK_JOB = "ignored_pipeline_check_job"
+    IGNORED_AUTOPILOT_JOB = "ignored_autopilot_job"
+    IGNORED_DEBUGGER_JOB = "ignored_debugger_job"
+    IGNORED_ONE_OFF_CLARIFY_JOB = "ignored_one_off_clarify_job"
+    IGNORED_UNRELATED_JOB = "ignored_unrelated_job"
+    DUPLICATE_EVENT = "duplicate_event"
+    DEAD_LETTER = "dead_letter"
+
+    # the outcome
+    VIOLATIONS_REPORTED = "violations_reported"
+    REPORT_LISTS_NO_VIOLATIONS = "report_lists_no_violations"
+    CLARIFY_WROTE_NO_VIOLATIONS_FILE = "clarify_wrote_no_violations_file"
+    JOB_FAILED = "job_failed"
+    JOB_STOPPED = "job_stopped"
+    NO_INPUT_DATA = "no_input_data"
+    NO_GROUND_TRUTH_DATA = "no_ground_truth_data"
+    ZERO_ROWS = "zero_rows"
+    ROWS_BELOW_MINIMUM = "rows_below_minimum"
+    ALL_METRICS_ZERO = "all_metrics_zero"
+    ALL_METRICS_EMPTY = "all_metrics_empty"
+    ALL_ATTRIBUTIONS_ZERO = "all_attributions_zero"
+    VIOLATIONS_FILE_MISSING = "violations_file_missing"
+    VIOLATIONS_FILE_UNREADABLE = "violations_file_unreadable"
+    STATISTICS_UNREADABLE = "statistics_unreadable"
+    CONSTRAINTS_UNREADABLE = "constraints_unreadable"
+    ANALYSIS_UNREADABLE = "analysis_unreadable"
+    ANALYSIS_MISSING = "analysis_missing"
+    NO_REPORT_FILES = "no_report_files"
+    NO_REPORT_LOCATION = "no_report_location"
+    REPORT_ACCESS_DENIED = "report_access_denied"
+    REPORT_TOO_LARGE = "report_too_large"
+
+    # what else was seen
+    VIOLATION_COUNT_DISAGREES = "violation_count_disagrees"
+    EXIT_MESSAGE_CONTRADICTS_REPORT = "exit_message_contradicts_report"
+    JOB_STATE_UNKNOWN = "job_state_unknown"
+    ROWS_UNKNOWN = "rows_unknown"
+    BASELINE_UNREADABLE = "baseline_unreadable"
+    BASELINE_MISSING = "baseline_missing"
+    MONITOR_KIND_FROM_IMAGE = "monitor_kind_from_image"
+    MONITOR_KIND_FROM_JOB_NAME = "monitor_kind_from_job_name"
+    MONITOR_KIND_FROM_REPORT = "monitor_kind_from_report"
+    MONITOR_KIND_FROM_JOB_DEFINITION = "monitor_kind_from_job_definition"
+    MONITOR_KIND_ASSUMED = "monitor_kind_assumed"
+    OWN_CONTAINER = "own_container"
+    SCHEDULE_NOT_FOUND = "schedule_not_found"
+    UNPARSED_FINDINGS = "unparsed_findings"
+    PERCENTAGE_ASSUMED_FRACTION = "percentage_assumed_fraction"
+    PERCENTAGE_SETTLED_BY_STATISTICS = "percentage_settled_by_statistics"
+    PERCENTAGE_SETTLED_BY_SIBLING = "percentage_settled_by_sibling"
+    ATTRIBUTION_SCORE_DISAGREES = "attribution_score_disagrees"
+
+    # retraining
+    RETRAINING_STARTED = "retraining_started"
+    RETRAINING_SUGGESTED = "retraining_suggested"
+    RETRAINING_OFF = "retraining_off"
+    RETRAINING_NO_PIPELINE = "retraining_no_pipeline"
+    RETRAINING_NO_FINDINGS = "retraining_no_findings"
+    RETRAINING_BLOCKED_UNHEALTHY_RUN = "retraining_blocked_unhealthy_run"
+    RETRAINING_BLOCKED_BROKEN_FEED = "retraining_blocked_broken_feed"
+    RETRAINING_BLOCKED_BIAS_NEEDS_HUMAN = "retraining_blocked_bias_needs_human"
+    RETRAINING_BLOCKED_UNKNOWN_CAUSE = "retraining_blocked_unknown_cause"
+    RETRAINING_REFUSED = "retraining_refused"

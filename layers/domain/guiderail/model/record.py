@@ -1,0 +1,20 @@
+"""What is kept of a run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from guiderail.model.retraining import RetrainingDecision
+from guiderail.model.run import Reading, Run
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, its reading, and what was done about it."""
+
+    run: Run
+    reading: Reading
+    retraining: RetrainingDecision
+    alert_id: str
+    recorded_at: datetime

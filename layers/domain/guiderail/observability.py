@@ -1,0 +1,16 @@
+"""Names of metrics, and the loggers and meters that write them."""
+
+from __future__ import annotations
+
+NAMESPACE = "Guiderail"
+
+METRICS = {
+    "Runs": ("Count", "monitoring runs by endpoint, monitor and outcome"),
+    "Findings": ("Count", "findings by endpoint, monitor, check and severity"),
+    "FeatureDistance": ("Count", "distance of the worst features of a run from their threshold"),
+    "RetrainingDecisions": ("Count", "retraining decisions by endpoint, monitor and reason"),
+    "AlertLatency": ("Seconds", "time from the end of a job to its alert"),
+    "JobsIgnored": ("Count", "processing jobs that are no monitoring runs, by reason"),
+    "DeadLetters": ("Count", "messages kept as dead letters, by reason"),
+}
+"""Unit and meaning of each metric, by name."""

@@ -1,0 +1,106 @@
+"""analysis.json of Clarify: bias metrics and SHAP attributions.
+
+Shapes: Amazon SageMaker Developer Guide, "Configure the analysis" and its outputs, the open-source
+smclarify report, and files of real runs. A value may be null beside an ``error``, or the string
+"Infinity". The same file is the baseline of a bias or explainability monitor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from guiderail.errors import MalformedReportError
+from guiderail.reports.json_text import Number, decode, number
+
+
+class BiasMetric(msgspec.Struct, gc=False):
+    """One metric of one facet value; ``error`` says why ``value`` is null."""
+
+    name: str
+    value: Number = None
+    error: str | None = None
+
+
+class _FacetValue(msgspec.Struct):
+    metrics: list[BiasMetric]
+    value_or_threshold: Number = None
+
+
+class _BiasSection(msgspec.Struct):
+    facets: dict[str, list[_FacetValue]]
+    label: Number = None
+    label_value_or_threshold: Number = None
+
+
+class _LabelExplanation(msgspec.Struct):
+    global_shap_values: dict[str, Number]
+
+
+class _Explanations(msgspec.Struct):
+    kernel_shap: dict[str, _LabelExplanation] | None = None
+    pdp: Any = None
+
+
+class Analysis(msgspec.Struct):
+    """An analysis file; at least one of its three sections is set."""
+
+    pre_training_bias_metrics: _BiasSection | None = None
+    post_training_bias_metrics: _BiasSection | None = None
+    explanations: _Explanations | None = None
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the file holds bias metrics."""
+        return (
+            self.pre_training_bias_metrics is not None
+            or self.post_training_bias_metrics is not None
+        )
+
+    def bias_metrics(self) -> Iterator[tuple[str, str, BiasMetric]]:
+        """Yield (facet, facet value, metric) of both stages."""
+        for section in (self.post_training_bias_metrics, self.pre_training_bias_metrics):
+            for facet, values in section.facets.items() if section else ():
+                for value in values:
+                    for metric in value.metrics:
+                        yield facet, str(value.value_or_threshold or ""), metric
+
+    def bias_value(self, facet: str, facet_value: str, metric_name: str) -> float | None:
+        """A metric's value for one facet value; None where the file has none."""
+        for name, value, metric in self.bias_metrics():
+            if name == facet and value == facet_value and metric.name == metric_name:
+                return number(metric.value)
+        return None
+
+    def attributions(self, label: str) -> dict[str, float]:
+        """Global SHAP values of one label by feature; empty where the file has none."""
+        explained = (self.explanations.kernel_shap if self.explanations else None) or {}
+        if label not in explained:
+            return {}
+        shap = explained[label].global_shap_values
+        return {feature: n for feature, value in shap.items() if (n := number(value)) is not None}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that have attributions."""
+        return tuple((self.explanations.kernel_shap if self.explanations else None) or ())
+
+
+_DECODER = msgspec.json.Decoder(Analysis)
+
+
+def read_analysis(content: bytes, file: str = "analysis.json") -> Analysis:
+    """Read an analysis file.
+
+    Raises:
+        MalformedReportError: It is not JSON, or holds neither bias metrics nor explanations.
+    """
+    analysis = decode(content, _DECODER, file)
+    if not analysis.has_bias and analysis.explanations is None:
+        raise MalformedReportError(
+            f"{file}: neither *_bias_metrics nor explanations at the top level",
+            remedy="Pass an analysis file of Clarify",
+        )
+    return analysis

@@ -1,0 +1,81 @@
+"""The files of one run and of its baseline, read together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+
+from guiderail.errors import GuiderailError
+from guiderail.reports.analysis import Analysis, read_analysis
+from guiderail.reports.constraints import Constraints, read_constraints
+from guiderail.reports.statistics import Statistics, read_statistics
+from guiderail.reports.violations import FILE_NAMES, Violation, read_violations
+
+T = TypeVar("T")
+
+STATISTICS = "statistics.json"
+CONSTRAINTS = "constraints.json"
+ANALYSIS = "analysis.json"
+
+
+class Files(msgspec.Struct):
+    """Contents by file name, and the errors of files that are there but could not be fetched."""
+
+    contents: dict[str, bytes] = {}
+    failures: dict[str, GuiderailError] = {}
+
+    def first(self, names: Iterable[str]) -> str | None:
+        """The first of some names that the run left, fetched or not."""
+        return next((n for n in names if n in self.contents or n in self.failures), None)
+
+
+class ParsedRun(msgspec.Struct):
+    """What the files of a run hold; None for a file that is absent or that ``errors`` explains.
+
+    ``errors`` is keyed by file name; those of the baseline by ``baseline/`` and the name.
+    """
+
+    violations: tuple[Violation, ...] | None = None
+    violations_file: str | None = None
+    statistics: Statistics | None = None
+    constraints: Constraints | None = None
+    analysis: Analysis | None = None
+    baseline_statistics: Statistics | None = None
+    baseline_constraints: Constraints | None = None
+    baseline_analysis: Analysis | None = None
+    errors: dict[str, GuiderailError] = {}
+
+
+def parse_run(run: Files, baseline: Files | None = None) -> ParsedRun:
+    """Read every file that is there; a file that cannot be read becomes an entry of ``errors``."""
+    errors: dict[str, GuiderailError] = {}
+
+    def read(
+        files: Files, name: str | None, reader: Callable[[bytes, str], T], place: str = ""
+    ) -> T | None:
+        if name is None:
+            return None
+        if name in files.failures:
+            errors[place + name] = files.failures[name]
+        elif name in files.contents:
+            try:
+                return reader(files.contents[name], place + name)
+            except GuiderailError as exc:
+                errors[place + name] = exc
+        return None
+
+    base = baseline or Files()
+    violations_file = run.first(FILE_NAMES)
+    return ParsedRun(
+        violations=read(run, violations_file, read_violations),
+        violations_file=violations_file,
+        statistics=read(run, STATISTICS, read_statistics),
+        constraints=read(run, CONSTRAINTS, read_constraints),
+        analysis=read(run, ANALYSIS, read_analysis),
+        baseline_statistics=read(base, STATISTICS, read_statistics, "baseline/"),
+        baseline_constraints=read(base, CONSTRAINTS, read_constraints, "baseline/"),
+        baseline_analysis=read(base, ANALYSIS, read_analysis, "baseline/"),
+        errors=errors,
+    )

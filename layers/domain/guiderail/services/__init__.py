@@ -1,0 +1,1 @@
+"""Use cases: they take ports and values, return decisions with reasons, and know no AWS."""

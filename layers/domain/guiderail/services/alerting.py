@@ -1,0 +1,283 @@
+"""The one message a run makes, and the event beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shlex
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from guiderail.model.alert import SUBJECT_LIMIT, Alert
+from guiderail.model.finding import Finding
+from guiderail.model.outcome import Outcome, Reason
+from guiderail.model.retraining import RetrainingDecision
+from guiderail.model.run import Reading, Run
+from guiderail.services.retraining import BROKEN_FEED_CHECKS
+
+MOST_FINDINGS = 20
+"""Findings named in a message or event; the rest are counted and stand in the report."""
+
+_LONGEST_LINE = 400
+
+_CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+
+_NEXT_STEP = {
+    Outcome.FAILED: (
+        "Read the job's log in /aws/sagemaker/ProcessingJobs, mend the cause, run the schedule again."
+    ),
+    Outcome.STOPPED: (
+        "Find out who or what stopped the job (a person, or its MaxRuntimeInSeconds); "
+        "this window is not monitored."
+    ),
+    Outcome.NO_DATA: (
+        "Check that data capture is on, that traffic arrives, and that the role may list the capture prefix."
+    ),
+    Outcome.NO_GROUND_TRUTH: (
+        "Upload the labels of this window to the ground-truth prefix; quality is unknown until then."
+    ),
+    Outcome.TOO_FEW_ROWS: (
+        "Widen the schedule or lower GUIDERAIL_MINIMUM_ROWS; nothing follows from so few rows."
+    ),
+    Outcome.DEGENERATE: (
+        "Check which attributes the job definition names as prediction and label: "
+        "these metrics cannot be real."
+    ),
+    Outcome.UNREADABLE: (
+        "Mend what the reasons name (permission, size, damaged file), then redrive the dead-letter queue."
+    ),
+}
+_STEP_BROKEN_FEED = (
+    "The feed looks broken: mend or re-ingest the data before anything is retrained on it."
+)
+_STEP_BIAS = "Have a person look at the facet; nothing is retrained for bias by itself."
+_STEP_ATTRIBUTION = (
+    "Look at the features that moved most: has their meaning or their source changed?"
+)
+_STEP_QUALITY = "The model lost quality on labelled data: a candidate for retraining."
+_STEP_DRIFT = "Inputs moved away from the baseline: compare with model quality before retraining."
+_STEP_UNKNOWN = "Read the report; Guiderail does not know this check."
+
+
+def alert_for(run: Run, reading: Reading, retraining: RetrainingDecision) -> Alert | None:
+    """Make the alert of a run; None for a clean one."""
+    if reading.outcome is Outcome.CLEAN:
+        return None
+    unhealthy = reading.outcome.is_unhealthy
+    return Alert(
+        alert_id=alert_id(run, reading.outcome),
+        subject=_subject(run, reading),
+        message=_message(run, reading, retraining),
+        detail_type="RunUnhealthy" if unhealthy else "IncidentOpened",
+        attributes={
+            "outcome": reading.outcome.value,
+            "endpoint": _attribute(run.endpoint or run.schedule),
+            "monitor": reading.monitor.value,
+        },
+        detail=_detail(run, reading, retraining),
+    )
+
+
+def alert_id(run: Run, outcome: Outcome) -> str:
+    """Derive the id: a run that is read again with another outcome (a redrive) is another alert."""
+    return f"alert-{hashlib.sha256(f'{run.key}|{outcome}'.encode()).hexdigest()[:40]}"
+
+
+def severity(finding: Finding) -> str:
+    """How bad a finding is before any policy: error where data or quality is broken, else warning."""
+    broken = finding.check in BROKEN_FEED_CHECKS or finding.check in (
+        "LessThanThreshold",
+        "GreaterThanThreshold",
+    )
+    return "error" if broken else "warning"
+
+
+def next_step(reading: Reading) -> str:
+    """What a person would most likely do next."""
+    if reading.outcome.is_unhealthy:
+        return _NEXT_STEP[reading.outcome]
+    checks = {f.check for f in reading.findings}
+    if checks & BROKEN_FEED_CHECKS:
+        return _STEP_BROKEN_FEED
+    if any(f.subject.facet for f in reading.findings):
+        return _STEP_BIAS
+    if "feature_attribution_drift_check" in checks:
+        return _STEP_ATTRIBUTION
+    if any(f.subject.metric for f in reading.findings):
+        return _STEP_QUALITY
+    return _STEP_DRIFT if "baseline_drift_check" in checks else _STEP_UNKNOWN
+
+
+def _subject(run: Run, reading: Reading) -> str:
+    where = run.endpoint or run.schedule or run.job_name
+    what = (
+        f"{len(reading.findings)} findings"
+        if reading.outcome is Outcome.VIOLATIONS
+        else reading.outcome.value
+    )
+    monitor = reading.monitor.value.replace("_", " ")
+    text = f"[Guiderail] {what.replace('_', ' ')}: {monitor} of {where}"
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return printable if len(printable) <= SUBJECT_LIMIT else printable[: SUBJECT_LIMIT - 3] + "..."
+
+
+def _message(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
+    """Plain text, one fact a line; names from data lose their control characters."""
+    lines = [
+        f"Outcome:  {reading.outcome.value} ({', '.join(reading.reasons)})",
+        f"Monitor:  {reading.monitor.value} of {run.endpoint or 'batch data'}",
+        f"Schedule: {run.schedule or 'unknown'}",
+        f"Window:   {run.window_start or 'unknown'} to {run.window_end or 'unknown'}",
+        f"Rows:     {'unknown' if reading.rows is None else reading.rows}",
+        *(f"Evidence: {sentence}" for sentence in reading.evidence),
+    ]
+    if reading.findings:
+        lines += ["", f"Findings ({len(reading.findings)}), worst first:"]
+        worst = worst_first(reading.findings)
+        lines += [
+            f"- {line}" for finding in worst[:MOST_FINDINGS] for line in _finding_lines(finding)
+        ]
+        if len(worst) > MOST_FINDINGS:
+            lines.append(f"- and {len(worst) - MOST_FINDINGS} more in the report")
+    lines += ["", f"Next step: {next_step(reading)}", *_retraining_lines(run, retraining)]
+    lines += ["", *_links(run)]
+    return "\n".join(_clean(line) for line in lines) + "\n"
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Order findings by severity, then by how far they are from where they should be."""
+    return sorted(
+        findings,
+        key=lambda f: (severity(f) != "error", -f.distance if f.distance is not None else math.inf),
+    )
+
+
+def _finding_lines(finding: Finding) -> list[str]:
+    observed = figure(finding.observed, finding.unit)
+    threshold = figure(finding.threshold, finding.unit)
+    side = f", bad {finding.direction.value.replace('_', ' ')}" if finding.direction else ""
+    if not finding.parsed or finding.observed is None:
+        lines = [f"{finding.subject}: {finding.check}: {finding.description or 'no description'}"]
+    else:
+        lines = [
+            f"{finding.subject}: {finding.check}: observed {observed}, threshold {threshold}{side}"
+        ]
+    current, baseline = finding.current, finding.baseline
+    if current and baseline and current.mean is not None and baseline.mean is not None:
+        lines[0] += f"; mean {current.mean:.6g} (baseline {baseline.mean:.6g})"
+    if current and current.missing:
+        lines[0] += f"; {current.missing} missing"
+    moved = [s for s in finding.shifts if s.baseline_rank != s.current_rank][:5]
+    if moved:
+        ranks = ", ".join(f"{s.feature} {s.baseline_rank} to {s.current_rank}" for s in moved)
+        lines[0] += f"; moved in rank: {ranks}"
+    return lines
+
+
+def figure(value: float | None, unit: str | None) -> str:
+    """A number for people: percentages for fractions, whole columns, six significant digits."""
+    if value is None:
+        return "unknown"
+    if unit == "fraction":
+        return f"{value * 100:.6g}%"
+    return f"{value:.6g}"
+
+
+def _retraining_lines(run: Run, decision: RetrainingDecision) -> list[str]:
+    lines = [f"Retraining: {decision.reason.value}{f' ({decision.note})' if decision.note else ''}"]
+    if decision.execution_arn:
+        lines.append(f"  started: {decision.execution_arn}")
+    if decision.reason in (Reason.RETRAINING_SUGGESTED, Reason.RETRAINING_REFUSED):
+        lines.append(f"  {start_command(run, decision)}")
+    return lines
+
+
+def start_command(run: Run, decision: RetrainingDecision) -> str:
+    """The exact AWS CLI call that starts the pipeline; with its token it starts once."""
+    words = ["aws", "sagemaker", "start-pipeline-execution", "--region", run.region]
+    words += ["--pipeline-name", decision.pipeline_arn, "--client-request-token", decision.token]
+    if decision.parameters:
+        listed = [{"Name": name, "Value": value} for name, value in decision.parameters.items()]
+        words += ["--pipeline-parameters", msgspec.json.encode(listed).decode()]
+    return shlex.join(words)
+
+
+def _links(run: Run) -> list[str]:
+    partition = run.job_arn.split(":")[1]
+    host = _CONSOLES.get(partition, "console.aws.amazon.com")
+    home = f"https://{run.region}.{host}/sagemaker/home?region={run.region}"
+    lines = []
+    if run.report_uri.startswith("s3://"):
+        bucket, _, prefix = run.report_uri.removeprefix("s3://").partition("/")
+        folder = quote(prefix.rstrip("/") + "/", safe="/")
+        lines.append(
+            f"Report:   https://{run.region}.{host}/s3/buckets/{quote(bucket)}?region={run.region}&prefix={folder}"
+        )
+    lines.append(f"Job:      {home}#/processing-jobs/{quote(run.job_name)}")
+    if run.schedule:
+        lines.append(f"Schedule: {home}#/model-dashboard (schedule {run.schedule})")
+    return lines
+
+
+def _detail(run: Run, reading: Reading, retraining: RetrainingDecision) -> dict[str, Any]:
+    """The event's detail; findings beyond the most named are counted only."""
+    return {
+        "alert_id": alert_id(run, reading.outcome),
+        "run_key": run.key,
+        "outcome": reading.outcome.value,
+        "monitor": reading.monitor.value,
+        "reasons": [reason.value for reason in reading.reasons],
+        "endpoint": run.endpoint,
+        "schedule": run.schedule,
+        "processing_job_arn": run.job_arn,
+        "report_uri": run.report_uri,
+        "window": {"start": run.window_start, "end": run.window_end},
+        "rows": reading.rows,
+        "finding_count": len(reading.findings),
+        "findings": [finding_fields(f) for f in worst_first(reading.findings)[:MOST_FINDINGS]],
+        "retraining": {
+            "reason": retraining.reason.value,
+            "execution_arn": retraining.execution_arn,
+        },
+        "probe": run.is_probe,
+    }
+
+
+def finding_fields(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON values.
+
+    JSON has no infinity: such a number is null, and ``observed_text`` says which.
+    """
+    fields: dict[str, Any] = {
+        "check": finding.check,
+        "subject": msgspec.to_builtins(finding.subject),
+        "observed": _finite(finding.observed),
+        "threshold": _finite(finding.threshold),
+        "direction": finding.direction.value if finding.direction else None,
+        "unit": finding.unit,
+        "distance": _finite(finding.distance),
+        "severity": severity(finding),
+        "parsed": finding.parsed,
+        "description": finding.description[:_LONGEST_LINE],
+    }
+    if finding.observed is not None and math.isinf(finding.observed):
+        fields["observed_text"] = "Infinity" if finding.observed > 0 else "-Infinity"
+    return fields
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _clean(line: str) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in line)
+    return (
+        printable if len(printable) <= _LONGEST_LINE * 4 else printable[: _LONGEST_LINE * 4] + "..."
+    )
+
+
+def _attribute(value: str) -> str:
+    return _clean(value)[:256] or "none"

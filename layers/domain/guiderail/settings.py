@@ -1,0 +1,93 @@
+"""Settings of the functions; the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from guiderail.errors import SettingsError
+from guiderail.model.retraining import RetrainingMode, RetrainingRule
+from guiderail.services.retraining import PARAMETER_FIELDS
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of ``on_job_finished``; each field is the variable ``GUIDERAIL_<NAME>``."""
+
+    table: str
+    alert_state_machine: str
+    dead_letter_queue: str
+    retraining_plan: tuple[RetrainingRule, ...] = ()
+    retraining_pipelines: tuple[str, ...] = ()
+    pipeline_parameters: dict[str, str] = {}
+    minimum_rows: int = 30
+    max_report_bytes: int = 64 * 1024 * 1024
+    worst_features: int = 10
+    record_days: int = 90
+
+
+def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: A variable is missing or cannot be read; names the variable and its form.
+    """
+
+    def text(name: str, default: str | None = None) -> str:
+        value = environment.get(name, default)
+        if value is None or (default is None and not value):
+            raise SettingsError(
+                f"{name} is not set", remedy="The template sets it; deploy it again"
+            )
+        return value
+
+    def whole(name: str, default: int) -> int:
+        value = text(name, str(default))
+        if not value.isascii() or not value.isdigit():
+            raise SettingsError(f"{name} is {value!r}, not a whole number")
+        return int(value)
+
+    return Settings(
+        table=text("GUIDERAIL_TABLE"),
+        alert_state_machine=text("GUIDERAIL_ALERT_STATE_MACHINE"),
+        dead_letter_queue=text("GUIDERAIL_DEAD_LETTER_QUEUE"),
+        retraining_plan=_plan(text("GUIDERAIL_RETRAINING_PLAN", "*=suggest")),
+        retraining_pipelines=tuple(_listed(text("GUIDERAIL_RETRAINING_PIPELINES", ""))),
+        pipeline_parameters=_parameters(text("GUIDERAIL_PIPELINE_PARAMETERS", "")),
+        minimum_rows=whole("GUIDERAIL_MINIMUM_ROWS", 30),
+        max_report_bytes=whole("GUIDERAIL_MAX_REPORT_BYTES", 64 * 1024 * 1024),
+        worst_features=whole("GUIDERAIL_WORST_FEATURES", 10),
+        record_days=whole("GUIDERAIL_RECORD_DAYS", 90),
+    )
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _plan(value: str) -> tuple[RetrainingRule, ...]:
+    rules = []
+    for entry in _listed(value):
+        endpoints, _, what = entry.rpartition("=")
+        mode, _, pipeline = what.partition(":")
+        if not endpoints or mode not in list(RetrainingMode):
+            raise SettingsError(
+                f"GUIDERAIL_RETRAINING_PLAN: cannot read {entry!r}",
+                remedy="Write endpoint-glob=off|suggest|auto[:pipeline-name], separated by commas",
+            )
+        rules.append(RetrainingRule(endpoints, RetrainingMode(mode), pipeline))
+    return tuple(rules)
+
+
+def _parameters(value: str) -> dict[str, str]:
+    parameters = {}
+    for entry in _listed(value):
+        name, equals, template = entry.partition("=")
+        if not equals or not name:
+            raise SettingsError(
+                f"GUIDERAIL_PIPELINE_PARAMETERS: cannot read {entry!r}",
+                remedy=f"Write Name={{field}}, separated by commas, field one of {', '.join(PARAMETER_FIELDS)}",
+            )
+        parameters[name] = template
+    return parameters
