@@ -254,11 +254,17 @@ def _note_count(
 
 
 def _degenerate(parsed: ParsedRun) -> tuple[Reason, str] | None:
-    """Metrics that no model can have; None where nothing speaks against them."""
-    metrics = (parsed.statistics.metrics if parsed.statistics else None) or _metrics_of(
-        parsed.violations or ()
-    )
-    scalars = [m for m in metrics.values() if number(m.value) is not None]
+    """Metrics that no model can have; None where nothing speaks against them.
+
+    Seen in service output: every metric 0.0 +/- 0.0 beside a confusion matrix that is right. The best
+    constant classifier is a yardstick, not the model.
+    """
+    reported = parsed.statistics.metrics if parsed.statistics else None
+    metrics = reported or _metrics_of(parsed.violations or ())
+    own = [m for name, m in metrics.items() if not name.endswith("_best_constant_classifier")]
+    scalars = [m for m in own if number(m.value) is not None]
+    if reported is not None and not scalars:
+        return Reason.ALL_METRICS_EMPTY, "no metric in statistics.json has a value"
     if len(scalars) > 1 and all(
         number(m.value) == 0 and number(m.standard_deviation) == 0 for m in scalars
     ):
