@@ -1,0 +1,1 @@
+"""The local cloud: the project's real stack on this computer, without an AWS account."""

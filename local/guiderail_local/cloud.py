@@ -1,0 +1,247 @@
+"""The local cloud as one object: MiniStack with the project's stack on it, SageMaker beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from guiderail_local.environment import REPOSITORY, MiniStackEnvironment, prepare
+from guiderail_local.errors import SetUpError
+from guiderail_local.sagemaker import SageMaker
+from guiderail_local.stack import Stack, deploy
+
+ACCOUNT = "123456789012"
+"""The account everything belongs to: moto's; MiniStack takes it from the access key."""
+REGION = "us-east-1"
+
+_START_SECONDS = 30.0
+_START_ATTEMPTS = 3
+_LOG_TAIL_LINES = 40
+
+
+class LocalCloud:
+    """The project's stack, deployed from ``template.yaml`` on this computer; a context manager.
+
+    Everything listens on 127.0.0.1 on free ports. On leaving, all processes and files of it are gone.
+
+    Attributes:
+        sagemaker: The SageMaker endpoint that the functions use.
+        stack: The deployed stack; there once the cloud is entered.
+    """
+
+    sagemaker: SageMaker
+    stack: Stack
+
+    def __init__(
+        self,
+        parameters: Mapping[str, str],
+        *,
+        pipelines: Sequence[str] = (),
+        repository: Path = REPOSITORY,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare a cloud.
+
+        Args:
+            parameters: Values for the template's parameters, without the pipelines.
+            pipelines: Names of SageMaker pipelines that exist; the stack may start these.
+            repository: The checkout whose template is deployed.
+            note: Is told what is done now, for a person who waits.
+        """
+        self._parameters = dict(parameters)
+        self._pipelines = tuple(pipelines)
+        self._repository = repository
+        self._note = note
+        self._running = ExitStack()
+        self._url = ""
+        self._log = Path(os.devnull)
+        self._session: Any = None
+
+    def __enter__(self) -> LocalCloud:
+        """Start the servers and deploy the stack.
+
+        Raises:
+            LocalCloudError: It cannot be done; the message says what helps.
+        """
+        with ExitStack() as starting:
+            self._note("preparing MiniStack's environment")
+            environment = prepare(self._repository)
+            self._session = _session_of_its_own()
+            self.sagemaker = starting.enter_context(SageMaker())
+            home = Path(tempfile.mkdtemp(prefix="guiderail-local-"))
+            starting.callback(shutil.rmtree, home, ignore_errors=True)
+            self._note("starting MiniStack")
+            self._start(starting, environment, home)
+            self._note("deploying template.yaml")
+            parameters = dict(self._parameters)
+            if self._pipelines:
+                parameters["RetrainingPipelineArns"] = ",".join(
+                    map(self._make_pipeline, self._pipelines)
+                )
+            try:
+                self.stack = deploy(
+                    self.client,
+                    environment,
+                    self._repository / "template.yaml",
+                    parameters,
+                    {
+                        "AWS_ENDPOINT_URL": self._url,
+                        "AWS_ENDPOINT_URL_SAGEMAKER": self.sagemaker.url,
+                    },
+                )
+            except Exception as exc:
+                exc.add_note(f"MiniStack's log ends with:\n{self.log_tail()}")
+                raise
+            self._running = starting.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop everything and delete its files."""
+        self._running.close()
+
+    @property
+    def url(self) -> str:
+        """Where all services but SageMaker listen."""
+        return self._url
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this cloud; nothing of the person's own AWS configuration is read."""
+        return self._session.client(
+            service,
+            endpoint_url=self.sagemaker.url if service == "sagemaker" else self._url,
+            # proxies: an empty mapping, unlike None, keeps proxies of the environment out.
+            config=Config(
+                retries={"total_max_attempts": 3}, proxies={}, s3={"addressing_style": "path"}
+            ),
+        )
+
+    def log_tail(self) -> str:
+        """The end of MiniStack's log."""
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+    def _make_pipeline(self, name: str) -> str:
+        created = self.client("sagemaker").create_pipeline(
+            PipelineName=name,
+            PipelineDefinition='{"Version": "2020-12-01", "Steps": []}',
+            ClientRequestToken=name.ljust(32, "-"),
+            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/pipelines",
+        )
+        return str(created["PipelineArn"])
+
+    def _start(self, starting: ExitStack, environment: MiniStackEnvironment, home: Path) -> None:
+        self._log = home / "ministack.log"
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            port = _free_port()
+            self._url = f"http://127.0.0.1:{port}"
+            with ExitStack() as trying:
+                process = _spawn(environment.python, home, port, self._log)
+                trying.callback(_stop, process)
+                if self._is_ready(process):
+                    starting.push(trying.pop_all())
+                    return
+            # The port was free a moment ago; another process may have taken it since.
+            if attempt == _START_ATTEMPTS:
+                raise SetUpError(f"MiniStack did not start; its log ends with\n{self.log_tail()}")
+
+    def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                with direct.open(f"{self._url}/_ministack/health", timeout=2):
+                    return True
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        return False
+
+
+def _session_of_its_own() -> Any:
+    nothing = {
+        "profile": (None, None, None, None),
+        "config_file": (None, None, os.devnull, None),
+        "credentials_file": (None, None, os.devnull, None),
+    }
+    return boto3.session.Session(
+        aws_access_key_id=ACCOUNT,
+        aws_secret_access_key="local",
+        region_name=REGION,
+        botocore_session=botocore.session.Session(session_vars=nothing),
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _spawn(python: Path, home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "PYTHON", "MINISTACK_", "LAMBDA_"))
+        and name != "VIRTUAL_ENV"
+    }
+    environment |= {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCOUNT,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        "TMPDIR": str(home),
+        "S3_DATA_DIR": str(home / "s3"),
+        "STATE_DIR": str(home / "state"),
+    }
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [str(python), str(Path(__file__).with_name("ministack_entry.py"))],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # A group of its own: stopping it takes the Lambda workers along, and Ctrl-C reaches only us.
+            start_new_session=True,
+        )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    # Killed, not asked: it keeps nothing, and the group holds the Lambda workers too.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()

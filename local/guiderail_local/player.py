@@ -1,0 +1,317 @@
+"""Playing runs through the local cloud, and watching what becomes of each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from guiderail_local.cloud import LocalCloud
+from guiderail_local.runs import DETAIL_TYPE, RunFolder
+from guiderail_local.sagemaker import PipelineStart
+
+SOURCE = "guiderail.probe"
+"""Nobody may put events of ``aws.*``; the rule listens to this source as well."""
+
+_RUN_SECONDS = 40.0
+_RECORD_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class HeardAlert:
+    """A message that came out of the alert topic, as a subscriber gets it."""
+
+    subject: str
+    message: str
+    sent_at: float
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of one run; times are seconds since its event was put on the bus."""
+
+    run: RunFolder
+    outcome: str | None = None
+    monitor: str | None = None
+    reasons: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    finding_count: int = 0
+    findings: tuple[Mapping[str, Any], ...] = ()
+    retraining: str | None = None
+    ignored: str | None = None
+    dead_letter: str | None = None
+    alerts: tuple[HeardAlert, ...] = ()
+    bus_events: tuple[str, ...] = ()
+    pipelines: tuple[PipelineStart, ...] = ()
+    recorded_after: float | None = None
+    alerted_after: float | None = None
+    trouble: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        """Compare with the manifest once."""
+        object.__setattr__(self, "problems", (*self.trouble, *_differences(self)))
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the run ended as its manifest says; without one, whether it ended at all."""
+        return not self.problems
+
+
+class Player:
+    """Plays runs one after the other; each is followed to its end before the next begins."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        """Listen at the alert topic and the bus like any other subscriber."""
+        self._cloud = cloud
+        stack = cloud.stack
+        self._table = stack.physical_id("RunTable")
+        self._reports = stack.physical_id("ReportsQueue")
+        self._dead_letters = stack.physical_id("ReportsDeadLetterQueue")
+        self._machine = stack.physical_id("AlertStateMachine")
+        self._log_group = stack.physical_id("OnJobFinishedLogGroup")
+        self._events = cloud.client("events")
+        self._sqs = cloud.client("sqs")
+        self._s3 = cloud.client("s3")
+        self._dynamodb = cloud.client("dynamodb")
+        self._states = cloud.client("stepfunctions")
+        self._logs = cloud.client("logs")
+        self._buckets: set[str] = set()
+        self._alerts_heard, arn = self._make_queue("alerts-heard")
+        cloud.client("sns").subscribe(
+            TopicArn=stack.physical_id("AlertTopic"), Protocol="sqs", Endpoint=arn
+        )
+        self._events_heard, arn = self._make_queue("events-heard")
+        bus = stack.physical_id("GuiderailBus")
+        self._events.put_rule(
+            Name="everything", EventBusName=bus, EventPattern='{"source": [{"exists": true}]}'
+        )
+        self._events.put_targets(
+            Rule="everything", EventBusName=bus, Targets=[{"Id": "events-heard", "Arn": arn}]
+        )
+
+    def play(self, run: RunFolder) -> Ending:
+        """Send a run's event and follow it to its end."""
+        sagemaker = self._cloud.sagemaker
+        sagemaker.register_job(run.job)
+        if run.schedule is not None:
+            sagemaker.register_schedule(run.schedule)
+        self._upload(run)
+        started_before = len(sagemaker.starts)
+        sent_at = time.time()
+        for _ in range(run.send):
+            self._put_event(run)
+        trouble = []
+        if not _until(lambda: self._reports_left() == 0, _RUN_SECONDS):
+            trouble.append(f"{self._reports_left()} message(s) still wait for another try")
+        item, ignored = _until(lambda: self._end_of(run, sent_at), _RECORD_SECONDS) or ({}, None)
+        if not _until(lambda: not self._executions("RUNNING"), _RUN_SECONDS):
+            trouble.append("an alert is still on its way")
+        for execution in self._executions("FAILED"):
+            if execution["startDate"].timestamp() >= sent_at - 1:
+                trouble.append(f"the alert's execution {execution['name']} failed")
+        alerts = self._heard_alerts(expected="alert_id" in item)
+        bus_events = self._heard_events(expected=bool(alerts))
+        starts = tuple(sagemaker.starts[started_before:])
+        if trouble:
+            trouble += self._warnings(sent_at)
+        return Ending(
+            run=run,
+            outcome=_text(item, "outcome"),
+            monitor=_text(item, "monitor"),
+            reasons=_texts(item, "reasons"),
+            evidence=_texts(item, "evidence"),
+            finding_count=int(item.get("finding_count", {}).get("N", 0)),
+            findings=tuple(json.loads(_text(item, "findings") or "[]")),
+            retraining=_text(item, "retraining"),
+            ignored=ignored,
+            dead_letter=self._dead_letter(run),
+            alerts=alerts,
+            bus_events=bus_events,
+            pipelines=starts,
+            recorded_after=_since(sent_at, _text(item, "recorded_at")),
+            alerted_after=max(0.0, alerts[0].sent_at - sent_at) if alerts else None,
+            trouble=tuple(trouble),
+        )
+
+    def _make_queue(self, name: str) -> tuple[str, str]:
+        url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        described = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return url, described["Attributes"]["QueueArn"]
+
+    def _upload(self, run: RunFolder) -> None:
+        for bucket in sorted(run.buckets() - self._buckets):
+            self._s3.create_bucket(Bucket=bucket)
+            self._buckets.add(bucket)
+        for uri, file in run.objects():
+            bucket, _, key = uri.removeprefix("s3://").partition("/")
+            self._s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+
+    def _put_event(self, run: RunFolder) -> None:
+        answer = self._events.put_events(
+            Entries=[
+                {
+                    "Source": SOURCE,
+                    "DetailType": run.event.get("detail-type", DETAIL_TYPE),
+                    "Detail": json.dumps(run.event["detail"]),
+                    "Resources": list(run.event.get("resources", [])),
+                }
+            ]
+        )
+        if answer.get("FailedEntryCount"):
+            raise RuntimeError(f"the bus refused the event of {run.name}: {answer['Entries']}")
+
+    def _reports_left(self) -> int:
+        counted = self._sqs.get_queue_attributes(
+            QueueUrl=self._reports,
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )
+        return sum(int(value) for value in counted["Attributes"].values())
+
+    def _executions(self, status: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._states.list_executions(
+            stateMachineArn=self._machine, statusFilter=status
+        )["executions"]
+        return found
+
+    def _end_of(self, run: RunFolder, since: float) -> tuple[dict[str, Any], str | None] | None:
+        """The run's record, or why the function ignored the job; None while there is neither."""
+        item = self._record(run)
+        ignored = None if item else self._ignored(run, since)
+        return (item, ignored) if item or ignored else None
+
+    def _record(self, run: RunFolder) -> dict[str, Any]:
+        answer = self._dynamodb.get_item(
+            TableName=self._table,
+            Key={"pk": {"S": f"run#{run.job_arn}"}, "sk": {"S": run.status}},
+            ConsistentRead=True,
+        )
+        item: dict[str, Any] = answer.get("Item", {})
+        return item
+
+    def _log_lines(self, since: float) -> Iterator[dict[str, Any]]:
+        answer = self._logs.filter_log_events(
+            logGroupName=self._log_group, startTime=int((since - 1) * 1000)
+        )
+        for logged in answer["events"]:
+            for line in logged["message"].splitlines():
+                if line.startswith("{"):
+                    try:
+                        content = json.loads(line)
+                    except ValueError:
+                        continue
+                    if isinstance(content, dict):
+                        yield content
+
+    def _ignored(self, run: RunFolder, since: float) -> str | None:
+        """The reason code with which the function's log says that it ignored the job."""
+        name = run.job["ProcessingJobName"]
+        for line in self._log_lines(since):
+            if line.get("message") == "job ignored" and line.get("job") == name:
+                return str(line.get("reason"))
+        return None
+
+    def _warnings(self, since: float) -> list[str]:
+        """What the function logged as a warning or worse: why something went wrong."""
+        return [
+            f"log: {line.get('message')}: {line.get('error', line.get('exception', ''))}"
+            for line in self._log_lines(since)
+            if line.get("level") in ("WARNING", "ERROR", "CRITICAL")
+        ]
+
+    def _heard_alerts(self, *, expected: bool) -> tuple[HeardAlert, ...]:
+        heard = []
+        for message in self._receive(self._alerts_heard, expected=expected):
+            content = json.loads(message["Body"])
+            sent_at = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
+            heard.append(
+                HeardAlert(content.get("Subject", ""), content.get("Message", ""), sent_at)
+            )
+        return tuple(heard)
+
+    def _heard_events(self, *, expected: bool) -> tuple[str, ...]:
+        messages = self._receive(self._events_heard, expected=expected)
+        return tuple(str(json.loads(message["Body"])["detail-type"]) for message in messages)
+
+    def _dead_letter(self, run: RunFolder) -> str | None:
+        for message in self._receive(self._dead_letters, expected=False):
+            if run.job_arn in message["Body"]:
+                attributes = message.get("MessageAttributes", {})
+                told = [
+                    attributes[key]["StringValue"]
+                    for key in ("reason", "remedy")
+                    if key in attributes
+                ]
+                return ": ".join(told) or "no reason given"
+        return None
+
+    def _receive(self, queue: str, *, expected: bool) -> list[dict[str, Any]]:
+        """Take all messages out of a queue; wait for the first one where one has to come."""
+        taken: list[dict[str, Any]] = []
+        while True:
+            messages = self._sqs.receive_message(
+                QueueUrl=queue,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=5 if expected and not taken else 0,
+                AttributeNames=["All"],
+                MessageAttributeNames=["All"],
+            ).get("Messages", [])
+            if not messages:
+                return taken
+            for message in messages:
+                self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            taken += messages
+
+
+def _until(attempt: Callable[[], T], seconds: float) -> T:
+    """Repeat an attempt until it gives something true, or give up; returns what it gave last."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = attempt()
+        if result or time.monotonic() > deadline:
+            return result
+        time.sleep(_POLL_SECONDS)
+
+
+def _text(item: Mapping[str, Any], name: str) -> str | None:
+    value = item.get(name, {}).get("S")
+    return str(value) if value is not None else None
+
+
+def _texts(item: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(str(entry["S"]) for entry in item.get(name, {}).get("L", []))
+
+
+def _since(sent_at: float, moment: str | None) -> float | None:
+    return max(0.0, datetime.fromisoformat(moment).timestamp() - sent_at) if moment else None
+
+
+def _differences(ending: Ending) -> Iterator[str]:
+    """In what a run ended otherwise than its manifest says."""
+    if ending.outcome is None and ending.ignored is None:
+        yield f"no outcome{f'; dead letter: {ending.dead_letter}' if ending.dead_letter else ''}"
+    if len(ending.bus_events) != len(ending.alerts):
+        yield f"{len(ending.alerts)} message(s) to people, {len(ending.bus_events)} event(s) on the bus"
+    expected = ending.run.expectation
+    if expected is None:
+        return
+    found = {
+        "outcome": ending.outcome,
+        "monitor": ending.monitor,
+        "findings": ending.finding_count,
+        "alerts": len(ending.alerts),
+        "pipelines": len(ending.pipelines),
+        "ignored": ending.ignored,
+    }
+    for name, value in found.items():
+        wanted = getattr(expected, name)
+        if wanted is not None and wanted != value:
+            yield f"{name}: {value}, expected {wanted}"
+    if expected.ignored is None and ending.ignored is not None:
+        yield f"ignored: {ending.ignored}"

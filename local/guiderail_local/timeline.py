@@ -1,0 +1,260 @@
+"""What is shown of runs that are played: a timeline for people, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from guiderail_local.player import Ending
+from guiderail_local.stack import Stack
+
+_MOST_FINDINGS = 4
+_WIDTH_OF_FILES = 140
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a demo went; times in seconds."""
+
+    endings: Sequence[Ending]
+    set_up_seconds: float
+    play_seconds: float
+
+    @property
+    def as_expected(self) -> int:
+        """How many runs ended as they had to."""
+        return sum(ending.as_expected for ending in self.endings)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of them did."""
+        return self.as_expected == len(self.endings)
+
+
+class Timeline(Protocol):
+    """Is told what happens, in the order it happens."""
+
+    def note(self, text: str) -> None:
+        """Something is being prepared."""
+        ...
+
+    def deployed(self, stack: Stack, seconds: float) -> None:
+        """The stack is there."""
+        ...
+
+    def ended(self, ending: Ending) -> None:
+        """A run ended."""
+        ...
+
+    def finished(self, summary: Summary) -> None:
+        """All runs ended."""
+        ...
+
+
+class PrintedTimeline:
+    """For people, on standard output."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Print to a console; by default to standard output."""
+        self._console = console or Console(highlight=False)
+        if not self._console.is_terminal:
+            # A log file has no edge to wrap at.
+            self._console.width = max(self._console.width, _WIDTH_OF_FILES)
+
+    def note(self, text: str) -> None:
+        """One dim line."""
+        self._console.print(Text(f"· {text}", style="dim"))
+
+    def deployed(self, stack: Stack, seconds: float) -> None:
+        """How much was deployed, and what was left out."""
+        self._console.print(
+            f"· {len(stack.resources)} resources of template.yaml deployed in {seconds:.1f} s"
+        )
+        for left_out in stack.left_out:
+            self._console.print(
+                f"  left out: {left_out.logical_id} ({left_out.type}): {left_out.reason}"
+            )
+        self._console.print()
+
+    def ended(self, ending: Ending) -> None:
+        """One block per run: event, outcome, findings, alert, pipeline, verdict."""
+        run = ending.run
+        self._console.print(Text.assemble((run.name, "bold"), f"  {run.title}"))
+        steps = Table.grid(padding=(0, 2))
+        steps.add_column(style="dim", min_width=10)
+        steps.add_column(justify="right", style="dim", min_width=7)
+        steps.add_column(overflow="fold")
+        times = "" if run.send == 1 else f", sent {run.send} times"
+        steps.add_row(
+            "  event", "0.0 s", Text(f"{run.job['ProcessingJobName']} {run.status}{times}")
+        )
+        steps.add_row("  outcome", _seconds(ending.recorded_after), _outcome(ending))
+        for place, line in enumerate(_finding_lines(ending)):
+            steps.add_row("  findings" if place == 0 else "", "", Text(line))
+        for alert in ending.alerts:
+            steps.add_row("  alert", _seconds(ending.alerted_after), Text(alert.subject))
+        if not ending.alerts:
+            steps.add_row("  alert", "", Text("none", style="dim"))
+        steps.add_row("  pipeline", "", _pipeline(ending))
+        self._console.print(steps)
+        self._console.print(_verdict(ending))
+        self._console.print()
+
+    def finished(self, summary: Summary) -> None:
+        """One table of all runs, and the sum."""
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for column in ("", "run", "outcome", "findings", "alerts", "pipelines"):
+            table.add_column(
+                column, justify="right" if column in ("findings", "alerts", "pipelines") else "left"
+            )
+        for ending in summary.endings:
+            table.add_row(
+                Text("✓", style="green") if ending.as_expected else Text("✗", style="red"),
+                Text(ending.run.name),
+                Text(ending.outcome or ending.ignored or "none"),
+                str(ending.finding_count),
+                str(len(ending.alerts)),
+                str(len(ending.pipelines)),
+            )
+        self._console.print(table)
+        self._console.print(
+            f"\n{summary.as_expected} of {len(summary.endings)} runs ended as they had to, in "
+            f"{summary.play_seconds:.1f} s after {summary.set_up_seconds:.1f} s of set-up",
+            style="green" if summary.ok else "red",
+        )
+
+
+class JsonTimeline:
+    """For programs: one JSON object per line on standard output, progress on standard error."""
+
+    def note(self, text: str) -> None:
+        """Progress is nothing for a program."""
+        print(text, file=sys.stderr)
+
+    def deployed(self, stack: Stack, seconds: float) -> None:
+        """``{"type": "stack"}``."""
+        self._print(
+            {
+                "type": "stack",
+                "resources": len(stack.resources),
+                "left_out": [asdict(left_out) for left_out in stack.left_out],
+                "seconds": round(seconds, 2),
+            }
+        )
+
+    def ended(self, ending: Ending) -> None:
+        """``{"type": "run"}``."""
+        self._print({"type": "run", **run_fields(ending)})
+
+    def finished(self, summary: Summary) -> None:
+        """``{"type": "summary"}``."""
+        self._print(
+            {
+                "type": "summary",
+                "ok": summary.ok,
+                "runs": len(summary.endings),
+                "as_expected": summary.as_expected,
+                "set_up_seconds": round(summary.set_up_seconds, 2),
+                "play_seconds": round(summary.play_seconds, 2),
+            }
+        )
+
+    @staticmethod
+    def _print(fields: Mapping[str, Any]) -> None:
+        print(json.dumps(fields), flush=True)
+
+
+def run_fields(ending: Ending) -> dict[str, Any]:
+    """One run's ending as JSON values."""
+    return {
+        "run": ending.run.name,
+        "title": ending.run.title,
+        "ok": ending.as_expected,
+        "problems": list(ending.problems),
+        "job": ending.run.job["ProcessingJobName"],
+        "status": ending.run.status,
+        "sent": ending.run.send,
+        "outcome": ending.outcome,
+        "monitor": ending.monitor,
+        "ignored": ending.ignored,
+        "reasons": list(ending.reasons),
+        "evidence": list(ending.evidence),
+        "finding_count": ending.finding_count,
+        "findings": list(ending.findings),
+        "retraining": ending.retraining,
+        "alerts": [{"subject": alert.subject, "message": alert.message} for alert in ending.alerts],
+        "events": list(ending.bus_events),
+        "pipelines": [asdict(start) for start in ending.pipelines],
+        "dead_letter": ending.dead_letter,
+        "recorded_after_seconds": _rounded(ending.recorded_after),
+        "alerted_after_seconds": _rounded(ending.alerted_after),
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return round(seconds, 3) if seconds is not None else None
+
+
+def _seconds(seconds: float | None) -> str:
+    return f"{seconds:.1f} s" if seconds is not None else ""
+
+
+def _outcome(ending: Ending) -> Text:
+    if ending.ignored:
+        return Text(f"none: {ending.ignored}", style="dim")
+    if ending.outcome is None:
+        return Text("none", style="red")
+    colour = {"clean": "green", "violations": "yellow"}.get(ending.outcome, "magenta")
+    return Text.assemble(
+        (ending.outcome, colour), f"  {ending.monitor}  ", (", ".join(ending.reasons), "dim")
+    )
+
+
+def _finding_lines(ending: Ending) -> list[str]:
+    lines = [_finding(finding) for finding in ending.findings[:_MOST_FINDINGS]]
+    more = ending.finding_count - len(lines)
+    if more:
+        lines.append(f"and {more} more")
+    return lines or ["none"]
+
+
+def _finding(finding: Mapping[str, Any]) -> str:
+    subject = finding.get("subject") or {}
+    about = subject.get("feature") or " ".join(
+        str(subject[key]) for key in ("metric", "facet", "facet_value", "label") if subject.get(key)
+    )
+    about = about or ", ".join(subject.get("columns") or ()) or "dataset"
+    observed = finding.get("observed_text") or _figure(finding.get("observed"))
+    if observed is None:
+        return f"{about}: {finding.get('check')}: {finding.get('description')}"
+    threshold = _figure(finding.get("threshold"))
+    return f"{about}: {finding.get('check')}: {observed}{f', threshold {threshold}' if threshold else ''}"
+
+
+def _figure(value: Any) -> str | None:
+    return f"{value:.4g}" if isinstance(value, int | float) else None
+
+
+def _pipeline(ending: Ending) -> Text:
+    if not ending.pipelines:
+        return Text(ending.retraining or "none", style="dim")
+    return Text(
+        "\n".join(
+            f"{start.pipeline} started with "
+            + ", ".join(f"{name}={value}" for name, value in start.parameters.items())
+            for start in ending.pipelines
+        )
+    )
+
+
+def _verdict(ending: Ending) -> Text:
+    if not ending.as_expected:
+        return Text("  ✗ " + "\n    ".join(ending.problems), style="red")
+    return Text("  ✓ as expected" if ending.run.expectation else "  ✓ ended", style="green")

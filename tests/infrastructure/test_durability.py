@@ -1,0 +1,155 @@
+"""Nothing is lost without somebody being told: queues, storage, logs, alarms."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.template import Json, of_type
+
+LONGEST_RETENTION = 14 * 24 * 3600
+ALARMS = {
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "<ReportsDeadLetterQueue.QueueName>"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<ReportsQueue.QueueName>"),
+    ("AWS/Lambda", "Errors", "<OnJobFinished>"),
+    ("AWS/Lambda", "Throttles", "<OnJobFinished>"),
+    ("AWS/States", "ExecutionsFailed", "<AlertStateMachine>"),
+}
+
+
+def test_queues_are_encrypted(stack: Json) -> None:
+    queues = of_type(stack, "AWS::SQS::Queue")
+    assert queues.keys() == {"ReportsQueue", "ReportsDeadLetterQueue"}
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
+
+
+def test_reports_queue_has_a_dead_letter_queue_that_keeps_longest(stack: Json) -> None:
+    queues = of_type(stack, "AWS::SQS::Queue")
+    assert queues["ReportsQueue"]["RedrivePolicy"] == {
+        "deadLetterTargetArn": "<ReportsDeadLetterQueue.Arn>",
+        "maxReceiveCount": 5,
+    }
+    assert queues["ReportsDeadLetterQueue"]["MessageRetentionPeriod"] == LONGEST_RETENTION
+
+
+def test_messages_stay_hidden_for_six_timeouts(stack: Json) -> None:
+    timeout = stack["OnJobFinished"]["Properties"]["Timeout"]
+    assert stack["ReportsQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
+
+
+def test_age_alarm_waits_until_retries_are_over(stack: Json) -> None:
+    queue = stack["ReportsQueue"]["Properties"]
+    retrying = queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"]
+    assert stack["ReportsQueueAgeAlarm"]["Properties"]["Threshold"] >= retrying
+
+
+def test_every_event_source_reports_single_failures(stack: Json) -> None:
+    sources = of_type(stack, "AWS::Lambda::EventSourceMapping")
+    assert sources.keys() == {"OnJobFinishedReports"}
+    for source in sources.values():
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert source["BatchSize"] == 10
+
+
+def test_every_rule_target_retries_and_has_a_dead_letter_queue(stack: Json) -> None:
+    for rule in of_type(stack, "AWS::Events::Rule").values():
+        for target in rule["Targets"]:
+            assert target["DeadLetterConfig"]["Arn"] == "<ReportsDeadLetterQueue.Arn>"
+            assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+
+
+@pytest.mark.parametrize("queue", ["ReportsQueue", "ReportsDeadLetterQueue"])
+def test_no_other_service_may_send(stack: Json, queue: str) -> None:
+    (policy,) = [
+        policy
+        for policy in of_type(stack, "AWS::SQS::QueuePolicy").values()
+        if policy["Queues"] == [f"<{queue}>"]
+    ]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Resource"] == f"<{queue}.Arn>"
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": "<JobFinishedRule.Arn>"}}
+
+
+def test_table_forgets_in_time_and_can_be_restored(stack: Json) -> None:
+    table = stack["RunTable"]["Properties"]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert {key["AttributeName"]: key["KeyType"] for key in table["KeySchema"]} == {
+        "pk": "HASH",
+        "sk": "RANGE",
+    }
+
+
+def test_table_outlives_the_stack(stack: Json) -> None:
+    assert (
+        stack["RunTable"]["DeletionPolicy"] == stack["RunTable"]["UpdateReplacePolicy"] == "Retain"
+    )
+
+
+def test_runs_are_remembered_longer_than_a_message_lives(written: Json) -> None:
+    assert written["Parameters"]["RecordDays"]["MinValue"] * 24 * 3600 > LONGEST_RETENTION
+
+
+def test_functions_and_state_machines_log_where_lines_expire(stack: Json) -> None:
+    groups = of_type(stack, "AWS::Logs::LogGroup")
+    assert all(group["RetentionInDays"] == "30" for group in groups.values())
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        assert function["LoggingConfig"]["LogGroup"].strip("<>") in groups
+    for machine in of_type(stack, "AWS::StepFunctions::StateMachine").values():
+        (destination,) = machine["LoggingConfiguration"]["Destinations"]
+        assert (
+            destination["CloudWatchLogsLogGroup"]["LogGroupArn"].strip("<>").removesuffix(".Arn")
+            in groups
+        )
+
+
+def test_everything_is_traced(stack: Json) -> None:
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        assert function["TracingConfig"] == {"Mode": "Active"}
+    for machine in of_type(stack, "AWS::StepFunctions::StateMachine").values():
+        assert machine["TracingConfiguration"] == {"Enabled": True}
+
+
+def test_alarms_watch_every_place_where_runs_can_be_lost(stack: Json) -> None:
+    alarms = of_type(stack, "AWS::CloudWatch::Alarm")
+    watched = {
+        (alarm["Namespace"], alarm["MetricName"], alarm["Dimensions"][0]["Value"])
+        for alarm in alarms.values()
+    }
+    assert watched == ALARMS
+    assert all(name.endswith("Alarm") for name in alarms)
+
+
+def test_alarms_reach_people(stack: Json) -> None:
+    for alarm in of_type(stack, "AWS::CloudWatch::Alarm").values():
+        assert alarm["AlarmActions"] == ["<AlertTopic>"]
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert alarm["AlarmDescription"]
+
+
+def test_alarms_can_publish_to_the_encrypted_topic(stack: Json) -> None:
+    # Through the key alias/aws/sns CloudWatch cannot, and nobody would notice.
+    assert stack["AlertTopic"]["Properties"]["KmsMasterKeyId"] == "<AlertTopicKey>"
+    key, topic = stack["AlertTopicKey"]["Properties"], stack["AlertTopicPolicy"]["Properties"]
+    assert key["EnableKeyRotation"] is True
+    for document, actions in [
+        (key["KeyPolicy"], {"kms:Decrypt", "kms:GenerateDataKey*"}),
+        (topic["PolicyDocument"], {"sns:Publish"}),
+    ]:
+        (statement,) = [one for one in document["Statement"] if one["Sid"] == "AlarmsMayPublish"]
+        given = statement["Action"]
+        assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+        assert set([given] if isinstance(given, str) else given) == actions
+
+
+def test_email_is_optional(stack: Json, full_stack: Json) -> None:
+    assert "AlertEmailSubscription" not in stack
+    subscription = full_stack["AlertEmailSubscription"]["Properties"]
+    assert subscription == {
+        "TopicArn": "<AlertTopic>",
+        "Protocol": "email",
+        "Endpoint": "on-call@models.example",
+    }

@@ -1,0 +1,147 @@
+"""Functions and layers: what they run on, what they find in their environment, what they ship."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from tests.template import ROOT, Json, of_type, resolve, transform
+
+SETTINGS = ROOT / "layers" / "domain" / "guiderail" / "settings.py"
+REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
+POWERTOOLS = {"POWERTOOLS_SERVICE_NAME": "guiderail", "POWERTOOLS_METRICS_NAMESPACE": "Guiderail"}
+
+
+def logical_ids(references: list[str]) -> list[str]:
+    """Layers by the name they have in the template: SAM adds a hash to it."""
+    return [re.sub(r"[0-9a-f]{10}$", "", reference.strip("<>")) for reference in references]
+
+
+def test_one_folder_one_function(stack: Json, written: Json) -> None:
+    folders = {
+        entry.name for entry in (ROOT / "functions").iterdir() if (entry / "app.py").is_file()
+    }
+    functions = {
+        name: resource["Properties"]
+        for name, resource in written["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+    assert {f"functions/{folder}" for folder in folders} == {
+        one["CodeUri"] for one in functions.values()
+    }
+    assert {one["Handler"] for one in functions.values()} == {"app.handler"}
+    for name, function in functions.items():
+        # OnJobFinished <-> functions/on_job_finished
+        assert function["CodeUri"] == "functions/" + re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_functions_and_layers_are_for_one_processor(architecture: str) -> None:
+    parameters = {"Architecture": architecture}
+    stack = resolve(transform(parameters), parameters)
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        assert function["Architectures"] == [architecture]
+    for layer in of_type(stack, "AWS::Lambda::LayerVersion").values():
+        assert layer["CompatibleArchitectures"] == [architecture]
+
+
+def test_arm64_is_deployed_unless_asked_otherwise(stack: Json) -> None:
+    assert {
+        tuple(one["Architectures"]) for one in of_type(stack, "AWS::Lambda::Function").values()
+    } == {("arm64",)}
+
+
+def test_layers_are_built_for_that_processor(written: Json) -> None:
+    layers = {
+        name: resource
+        for name, resource in written["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::LayerVersion"
+    }
+    assert layers.keys() == {"DependenciesLayer", "DomainLayer"}
+    for layer in layers.values():
+        assert layer["Metadata"] == {
+            "BuildMethod": "python3.13",
+            "BuildArchitecture": {"Ref": "Architecture"},
+        }
+
+
+def test_local_environment_builds_for_a_pc_into_a_folder_of_its_own() -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    local, deployed = config["local"], config["default"]
+    overrides = dict(
+        pair.split("=", 1) for pair in local["build"]["parameters"]["parameter_overrides"]
+    )
+    assert overrides["Architecture"] == "x86_64"
+    assert local["build"]["parameters"]["build_dir"] == ".aws-sam/local"
+    assert local["local_invoke"]["parameters"]["template_file"] == ".aws-sam/local/template.yaml"
+    assert (
+        local["local_invoke"]["parameters"]["parameter_overrides"]
+        == local["build"]["parameters"]["parameter_overrides"]
+    )
+    assert "parameter_overrides" not in deployed["build"]["parameters"]
+    assert "build_dir" not in deployed["build"]["parameters"]
+    assert deployed["validate"]["parameters"]["lint"] is True
+
+
+def test_functions_use_one_runtime_and_both_layers_dependencies_first(stack: Json) -> None:
+    for function in of_type(stack, "AWS::Lambda::Function").values():
+        assert function["Runtime"] == "python3.13"
+        assert logical_ids(function["Layers"]) == ["DependenciesLayer", "DomainLayer"]
+    for layer in of_type(stack, "AWS::Lambda::LayerVersion").values():
+        assert layer["CompatibleRuntimes"] == ["python3.13"]
+
+
+def test_old_layer_versions_are_deleted(stack: Json) -> None:
+    layers = [one for one in stack.values() if one["Type"] == "AWS::Lambda::LayerVersion"]
+    assert [layer.get("DeletionPolicy") for layer in layers] == ["Delete", "Delete"]
+
+
+def test_environment_is_what_the_settings_read(stack: Json) -> None:
+    read = set(re.findall(r"\bGUIDERAIL_[A-Z_]+\b", SETTINGS.read_text(encoding="utf-8")))
+    variables = stack["OnJobFinished"]["Properties"]["Environment"]["Variables"]
+    assert {name for name in variables if name.startswith("GUIDERAIL_")} == read
+    assert {name: variables[name] for name in POWERTOOLS} == POWERTOOLS
+
+
+def test_limits(stack: Json, full_stack: Json) -> None:
+    variables = stack["OnJobFinished"]["Properties"]["Environment"]["Variables"]
+    assert variables["GUIDERAIL_MAX_REPORT_BYTES"] == str(64 * 1024 * 1024)
+    assert variables["GUIDERAIL_WORST_FEATURES"] == "10"
+    assert variables["GUIDERAIL_RETRAINING_PIPELINES"] == ""
+    assert full_stack["OnJobFinished"]["Properties"]["Environment"]["Variables"][
+        "GUIDERAIL_RETRAINING_PIPELINES"
+    ].endswith(":pipeline/retrain-churn")
+
+
+def requirements() -> dict[str, tuple[str, set[str]]]:
+    """Version and hashes of each requirement of the dependencies layer."""
+    text = re.sub(r"\\\n", " ", REQUIREMENTS.read_text(encoding="utf-8"))
+    found = {}
+    for line in text.splitlines():
+        if pinned := re.match(r"([A-Za-z0-9._-]+)==(\S+)", line):
+            found[pinned[1].lower()] = (
+                pinned[2],
+                set(re.findall(r"--hash=(sha256:[0-9a-f]{64})", line)),
+            )
+    return found
+
+
+def test_dependencies_are_pinned_by_hash_and_leave_the_sdk_to_the_runtime() -> None:
+    pinned = requirements()
+    assert {"aws-lambda-powertools", "msgspec"} <= pinned.keys()
+    assert not {"boto3", "botocore", "s3transfer", "aws-xray-sdk", "pydantic"} & pinned.keys()
+    assert all(hashes for _, hashes in pinned.values())
+
+
+def test_dependencies_are_the_ones_that_are_tested() -> None:
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    locked = {package["name"]: package for package in lock["package"]}
+    for name, (version, hashes) in requirements().items():
+        package = locked[name]
+        known = {
+            file["hash"] for file in [*package.get("wheels", []), package.get("sdist", {})] if file
+        }
+        assert (name, package["version"]) == (name, version)
+        assert hashes <= known, f"{name}: requirements.txt and uv.lock disagree"
