@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH):$(RUNTIME_BIN)
 
 PYTHON := .venv/bin/python
 FUNCTION ?= OnJobFinished
-EVENT ?= events/on_job_finished/sqs/completed_model_quality.json
+EVENT ?= events/on_job_finished/sqs_violations.json
 
 .PHONY: help demo test check format lint types docs build validate invoke bench clean
 
