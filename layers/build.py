@@ -1,7 +1,7 @@
 """Builds the stack as it is shipped: `sam build` with the right Python and pip, then precompile.py.
 
-    python -m layers.build                      what is deployed: arm64, in .aws-sam/build
-    python -m layers.build --config-env local   what runs on a PC: x86_64, in .aws-sam/local
+    python layers/build.py                      what is deployed: arm64, in .aws-sam/build
+    python layers/build.py --config-env local   what runs on a PC: x86_64, in .aws-sam/local
 
 A plain `sam build` works too, but leaves three things to the user that are done here:
 - a Python of the runtime's minor version must be the one on PATH;
@@ -23,9 +23,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from layers import precompile
-
 ROOT = Path(__file__).resolve().parent.parent
+if not __package__:  # as a script: then Python looks for modules beside it, not in the project
+    sys.path.insert(0, str(ROOT))
+
+from layers import precompile  # noqa: E402
+
 SAM = "uv tool run --from aws-sam-cli==1.170.0 sam"
 
 # Amazon Linux 2023, which the runtime is made of, has glibc 2.34.
@@ -127,7 +130,7 @@ def build(config_env: str = "default", extra: Sequence[str] = (), root: Path = R
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m layers.build",
+        prog="build.py",
         description="Build and precompile the stack. Further options go to `sam build`.",
     )
     parser.add_argument(

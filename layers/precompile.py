@@ -7,7 +7,7 @@ the source's modification time, which zipping and unpacking change.
 
     python layers/precompile.py [.aws-sam/build]
 
-Run it after every `sam build` (`python -m layers.build` does). Standard library only, any Python >= 3.11.
+Run it after every `sam build` (layers/build.py does). Standard library only, any Python >= 3.11.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ def item(check: str, description: str | None, **keys: object) -> Document:
     return {**keys, "constraint_check_type": check, **said}
 
 
-def mistyped(feature: str, observed: str, expected: str = "100.0", type_: str = "Integral") -> Document:
+def mistyped(
+    feature: str, observed: str, expected: str = "100.0", type_: str = "Integral"
+) -> Document:
     return item(
         "data_type_check",
         f"Data type match requirement is not met. Expected data type: {type_}, Expected match: {expected}%. "
@@ -192,9 +194,7 @@ def quality_statistics(
         "confusion_matrix": {"0": {"0": 610, "1": 90}, "1": {"0": 150, "1": 50}},
         "precision_recall_curve": {"precisions": [1.0, 0.4], "recalls": [0.0, 1.0]},
     }
-    return encode(
-        {"version": 0.0, "dataset": {"item_count": rows}, group: {**others, **scalars}}
-    )
+    return encode({"version": 0.0, "dataset": {"item_count": rows}, group: {**others, **scalars}})
 
 
 def constraints(
@@ -349,9 +349,7 @@ def job(kind: MonitorKind = MonitorKind.DATA_QUALITY, **fields: object) -> Proce
     return job_from(described_job(kind, **fields))
 
 
-def described_schedule(
-    kind: MonitorKind = MonitorKind.DATA_QUALITY, **fields: object
-) -> Document:
+def described_schedule(kind: MonitorKind = MonitorKind.DATA_QUALITY, **fields: object) -> Document:
     """A DescribeMonitoringSchedule answer; a field given as None is left out."""
     described: Document = {
         "MonitoringScheduleArn": f"{ARN}:monitoring-schedule/loan-risk-hourly",

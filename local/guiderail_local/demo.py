@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import signal
 import sys
@@ -98,7 +99,9 @@ def play(
             timeline.note(
                 f"the local cloud listens on {cloud.url}, SageMaker on {cloud.sagemaker.url}; Ctrl-C ends it"
             )
-            signal.pause()
+            # Ctrl-C is how this is meant to end.
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
     return summary
 
 

@@ -31,7 +31,7 @@ from guiderail_local.runs import BUILT_IN, RunFolder, read_run, read_runs
 from guiderail_local.template import read_template, with_environment
 
 BUILD = Path(".aws-sam", "local")
-"""Where the `local` environment of samconfig.toml builds to, as layers.build does."""
+"""Where the `local` environment of samconfig.toml builds to, as layers/build.py does."""
 
 _INPUTS = ("functions", "layers", "template.yaml", "samconfig.toml")
 _RUNTIME_IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
@@ -90,7 +90,7 @@ def build(repository: Path = REPOSITORY) -> None:
     if template.is_file() and template.stat().st_mtime > _last_change(repository):
         return
     _note("building")
-    command = [sys.executable, "-m", "layers.build", "--config-env", "local"]
+    command = [sys.executable, str(repository / "layers" / "build.py"), "--config-env", "local"]
     done = subprocess.run(
         command, cwd=repository, env=os.environ | {"SAM": _sam()}, check=False, stdout=sys.stderr
     )

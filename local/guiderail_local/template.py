@@ -102,13 +102,12 @@ def _drop_dependencies(resource: dict[str, Any], gone: Set[str]) -> None:
     depends = resource.get("DependsOn")
     if depends is None:
         return
-    kept = [
-        name for name in ([depends] if isinstance(depends, str) else depends) if name not in gone
-    ]
-    if kept:
-        resource["DependsOn"] = kept
-    else:
+    names = [depends] if isinstance(depends, str) else depends
+    kept = [name for name in names if name not in gone]
+    if not kept:
         del resource["DependsOn"]
+    elif kept != names:
+        resource["DependsOn"] = kept
 
 
 def references(value: object) -> set[str]:

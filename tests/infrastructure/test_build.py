@@ -46,7 +46,7 @@ def built(config_env: str) -> tuple[Path, str]:
     """Folder and processor of a build, if there is one."""
     folder, architecture = build.environment_settings(config_env)
     if not (ROOT / folder / "template.yaml").is_file():
-        message = f"{folder} is not there: python -m layers.build --config-env {config_env}"
+        message = f"{folder} is not there: python layers/build.py --config-env {config_env}"
         if os.environ.get("GUIDERAIL_REQUIRE_BUILD"):
             pytest.fail(message)
         pytest.skip(message)

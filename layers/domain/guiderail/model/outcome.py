@@ -91,7 +91,6 @@ class Reason(StrEnum):
     JOB_STATE_UNKNOWN = "job_state_unknown"
     ROWS_UNKNOWN = "rows_unknown"
     BASELINE_UNREADABLE = "baseline_unreadable"
-    BASELINE_MISSING = "baseline_missing"
     MONITOR_KIND_FROM_IMAGE = "monitor_kind_from_image"
     MONITOR_KIND_FROM_JOB_NAME = "monitor_kind_from_job_name"
     MONITOR_KIND_FROM_REPORT = "monitor_kind_from_report"

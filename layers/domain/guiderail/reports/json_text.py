@@ -48,7 +48,7 @@ def decode(content: bytes, decoder: msgspec.json.Decoder[T], file: str) -> T:
     except (ValueError, RecursionError) as exc:
         strict_error = exc
     try:
-        return msgspec.convert(json.loads(content), decoder.type)
+        return msgspec.convert(json.loads(content.decode("utf-8-sig")), decoder.type)
     except msgspec.ValidationError as exc:
         raise _malformed(file, exc) from exc
     except (ValueError, RecursionError, OverflowError):

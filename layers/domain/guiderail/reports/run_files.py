@@ -26,13 +26,15 @@ class Files(msgspec.Struct):
     contents: dict[str, bytes] = {}
     failures: dict[str, GuiderailError] = {}
 
-    def first(self, names: Iterable[str]) -> str | None:
-        """The first of some names that the run left, fetched or not."""
-        return next((n for n in names if n in self.contents or n in self.failures), None)
+    def left(self, names: Iterable[str]) -> list[str]:
+        """Those of some names that the run left, fetched or not."""
+        return [n for n in names if n in self.contents or n in self.failures]
 
 
 class ParsedRun(msgspec.Struct):
     """What the files of a run hold; None for a file that is absent or that ``errors`` explains.
+
+    ``violations`` are those of every violations file: an empty one must not hide another.
 
     ``errors`` is keyed by file name; those of the baseline by ``baseline/`` and the name.
     """
@@ -53,10 +55,8 @@ def parse_run(run: Files, baseline: Files | None = None) -> ParsedRun:
     errors: dict[str, GuiderailError] = {}
 
     def read(
-        files: Files, name: str | None, reader: Callable[[bytes, str], T], place: str = ""
+        files: Files, name: str, reader: Callable[[bytes, str], T], place: str = ""
     ) -> T | None:
-        if name is None:
-            return None
         if name in files.failures:
             errors[place + name] = files.failures[name]
         elif name in files.contents:
@@ -67,10 +67,12 @@ def parse_run(run: Files, baseline: Files | None = None) -> ParsedRun:
         return None
 
     base = baseline or Files()
-    violations_file = run.first(FILE_NAMES)
+    violations_files = run.left(FILE_NAMES)
+    lists = [read(run, name, read_violations) for name in violations_files]
+    listed = [violations for violations in lists if violations is not None]
     return ParsedRun(
-        violations=read(run, violations_file, read_violations),
-        violations_file=violations_file,
+        violations=tuple(v for violations in listed for v in violations) if listed else None,
+        violations_file=violations_files[0] if violations_files else None,
         statistics=read(run, STATISTICS, read_statistics),
         constraints=read(run, CONSTRAINTS, read_constraints),
         analysis=read(run, ANALYSIS, read_analysis),

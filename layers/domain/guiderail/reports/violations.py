@@ -77,6 +77,10 @@ class Violation(msgspec.Struct, frozen=True):
         return MonitorKind.DATA_QUALITY
 
 
+_EMPTY_FILE_BYTES = 24
+"""Size of the file that the analyzer writes when there are no violations."""
+
+
 class _File(msgspec.Struct):
     violations: list[dict[str, Any]]
 
@@ -91,9 +95,10 @@ def read_violations(content: bytes, file: str = FILE_NAMES[0]) -> tuple[Violatio
         MalformedReportError: It is not JSON, has no list ``violations``, has it twice (JSON keeps the
             last one, and an empty one must not hide the other), or an item is not an object.
     """
-    if content.count(b'"violations"') > 1:
+    listed = decode(content, _DECODER, file).violations
+    if content.count(b'"violations"') > 1 or (not listed and len(content) > _EMPTY_FILE_BYTES):
         _refuse_repeated_key(content, file)
-    return tuple(_violation(item) for item in decode(content, _DECODER, file).violations)
+    return tuple(_violation(item) for item in listed)
 
 
 def _violation(item: dict[str, Any]) -> Violation:
@@ -122,7 +127,6 @@ def _refuse_repeated_key(content: bytes, file: str) -> None:
         return dict(entries)
 
     try:
-        json.loads(content, object_pairs_hook=pairs)
-    except (ValueError, RecursionError):
-        # what is wrong is named by the typed reader
-        return
+        json.loads(content.decode("utf-8-sig"), object_pairs_hook=pairs)
+    except RecursionError as exc:
+        raise MalformedReportError(f"{file}: nested too deeply") from exc

@@ -113,11 +113,9 @@ def next_step(reading: Reading) -> str:
 
 def _subject(run: Run, reading: Reading) -> str:
     where = run.endpoint or run.schedule or run.job_name
-    what = (
-        f"{len(reading.findings)} findings"
-        if reading.outcome is Outcome.VIOLATIONS
-        else reading.outcome.value
-    )
+    count = len(reading.findings)
+    found = f"{count} finding{'s' * (count != 1)}"
+    what = found if reading.outcome is Outcome.VIOLATIONS else reading.outcome.value
     monitor = reading.monitor.value.replace("_", " ")
     text = f"[Guiderail] {what.replace('_', ' ')}: {monitor} of {where}"
     printable = "".join(c if " " <= c <= "~" else "?" for c in text)

@@ -223,6 +223,8 @@ def _why_unread(
         if parsed.analysis is None:
             return Reason.ANALYSIS_MISSING, "neither a violations file nor analysis.json is there"
         return None
+    if job and not job.report_uri:
+        return Reason.NO_REPORT_LOCATION, "the job names no output for its report"
     if not parsed.statistics and not parsed.analysis and not parsed.constraints:
         return Reason.NO_REPORT_FILES, "the report folder holds no file of a monitor"
     return (
