@@ -38,7 +38,7 @@ demo: .venv/ready ## Play monitoring runs through the local cloud and show what 
 	@.venv/bin/guiderail demo
 
 test: .venv/ready ## Run every test that needs no Docker
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -m 'not docker'
 
 check: format lint types validate build test docs ## Everything a change must pass
 
@@ -57,8 +57,9 @@ docs: .venv/ready ## Do the documents agree with the code?
 validate: .venv/ready ## Is template.yaml valid?
 	@uv tool run -q --from aws-sam-cli==1.170.0 sam validate --lint
 
-build: .venv/ready ## Build what is deployed (arm64), bytecode included
+build: .venv/ready ## Build what is deployed (arm64) and what runs here in Docker (x86_64), bytecode included
 	@$(PYTHON) layers/build.py
+	@$(PYTHON) layers/build.py --config-env local
 
 invoke: .venv/ready ## Run FUNCTION on EVENT in Docker against the local cloud
 	@$(PYTHON) -m guiderail_local.sam_invoke $(FUNCTION) $(EVENT)

@@ -13,9 +13,7 @@ from typing import Annotated
 
 import typer
 
-from guiderail_local.cloud import LocalCloud
 from guiderail_local.errors import LocalCloudError
-from guiderail_local.player import Player
 from guiderail_local.runs import BUILT_IN, RunFolder, read_runs
 from guiderail_local.timeline import JsonTimeline, PrintedTimeline, Summary, Timeline
 
@@ -76,6 +74,10 @@ def play(
     Raises:
         LocalCloudError: The stack could not be set up.
     """
+    # boto3 and moto take a second to import, which other commands need not wait for.
+    from guiderail_local.cloud import LocalCloud
+    from guiderail_local.player import Player
+
     began = time.monotonic()
     buckets = sorted({bucket for run in runs for bucket in run.buckets()}) or ["no-reports"]
     parameters = {
@@ -93,7 +95,9 @@ def play(
             ending = player.play(run)
             timeline.ended(ending)
             endings.append(ending)
-        summary = Summary(endings, set_up_seconds, time.monotonic() - began - set_up_seconds)
+        summary = Summary(
+            endings, cloud.stack.left_out, set_up_seconds, time.monotonic() - began - set_up_seconds
+        )
         timeline.finished(summary)
         if keep:
             timeline.note(

@@ -6,14 +6,17 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from guiderail_local.player import Ending
-from guiderail_local.stack import Stack
+from guiderail_local.template import LeftOut
+
+if TYPE_CHECKING:
+    from guiderail_local.player import Ending
+    from guiderail_local.stack import Stack
 
 _MOST_FINDINGS = 4
 _WIDTH_OF_FILES = 140
@@ -24,6 +27,7 @@ class Summary:
     """How a demo went; times in seconds."""
 
     endings: Sequence[Ending]
+    left_out: Sequence[LeftOut]
     set_up_seconds: float
     play_seconds: float
 
@@ -129,6 +133,8 @@ class PrintedTimeline:
             f"{summary.play_seconds:.1f} s after {summary.set_up_seconds:.1f} s of set-up",
             style="green" if summary.ok else "red",
         )
+        left_out = ", ".join(f"{part.logical_id} ({part.type})" for part in summary.left_out)
+        self._console.print(f"left out of the template: {left_out or 'nothing'}", style="dim")
 
 
 class JsonTimeline:
@@ -161,6 +167,7 @@ class JsonTimeline:
                 "ok": summary.ok,
                 "runs": len(summary.endings),
                 "as_expected": summary.as_expected,
+                "left_out": [asdict(part) for part in summary.left_out],
                 "set_up_seconds": round(summary.set_up_seconds, 2),
                 "play_seconds": round(summary.play_seconds, 2),
             }

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from guiderail_local import sam_invoke
 from guiderail_local.runs import BUILT_IN, read_run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -97,4 +97,5 @@ def _make(sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch) -> Stack:
     for name, value in function["Environment"]["Variables"].items():
         monkeypatch.setenv(name, ids.get(value, value))
     monkeypatch.setenv("GUIDERAIL_TABLE", "RunTable")
-    return Stack(sagemaker, session.client, "RunTable", queue, arn)
+    client: Callable[[str], Any] = session.client  # type: ignore[assignment]
+    return Stack(sagemaker, client, "RunTable", queue, arn)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from functions.on_job_finished.app import handler
 from guiderail.adapters import clients
 
+from functions.on_job_finished.app import handler
 from tests.integration.conftest import BUCKET, Stack
 from tests.unit.test_job_finished import (
     ARN,
@@ -77,7 +77,11 @@ def finished(
 def calls() -> Counter[str]:
     """Counts AWS calls by operation, as the function's own session makes them."""
     counted: Counter[str] = Counter()
-    clients._session().register("before-call", lambda model, **_: counted.update([model.name]))
+
+    def count(**call: Any) -> None:
+        counted.update([call["model"].name])
+
+    clients._session().register("before-call", count)
     return counted
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from guiderail.errors import AccessDeniedError, GuiderailError, ReportTooLargeError
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
-from guiderail.model.run import Reading
 from guiderail.reports.run_files import Files, parse_run
 from guiderail.services.reading import read_outcome
 

@@ -88,7 +88,7 @@ def test_json_is_one_object_per_line_and_nothing_else(capsys: pytest.CaptureFixt
     timeline.note("preparing")
     timeline.deployed(STACK, 1.5)
     timeline.ended(ending())
-    timeline.finished(Summary([ending(), ending(outcome="clean")], 1.5, 2.0))
+    timeline.finished(Summary([ending(), ending(outcome="clean")], STACK.left_out, 1.5, 2.0))
 
     printed = capsys.readouterr()
     stack, run, summary = map(json.loads, printed.out.splitlines())
@@ -108,7 +108,7 @@ def test_the_timeline_says_all_there_is_to_a_run() -> None:
     timeline.deployed(STACK, 1.5)
     timeline.ended(ending())
     timeline.ended(ending(outcome="clean"))
-    timeline.finished(Summary([ending(), ending(outcome="clean")], 1.5, 2.0))
+    timeline.finished(Summary([ending(), ending(outcome="clean")], STACK.left_out, 1.5, 2.0))
 
     text = output.getvalue()
 
@@ -121,6 +121,7 @@ def test_the_timeline_says_all_there_is_to_a_run() -> None:
         "✓ as expected",
         "✗ outcome: clean, expected violations",
         "1 of 2 runs ended as they had to",
+        "left out of the template: Thing (AWS::X::Y)",
     ):
         assert part in text
 

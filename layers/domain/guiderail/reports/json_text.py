@@ -18,14 +18,13 @@ Number = float | str | None
 
 def number(value: object) -> float | None:
     """Return the number that a report's field holds; None for null, NaN and anything else."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    return float(value)
+    try:
+        read = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return None if math.isnan(read) else read
 
 
 def decode(content: bytes, decoder: msgspec.json.Decoder[T], file: str) -> T:

@@ -93,10 +93,10 @@ def kind_before_reading(
     typed = _KIND_OF_TYPE.get(schedule.monitoring_type) if schedule else None
     if is_own_container and typed in (None, MonitorKind.DATA_QUALITY):
         return MonitorKind.CUSTOM, (Reason.OWN_CONTAINER,)
-    if typed and not (typed is MonitorKind.DATA_QUALITY and _CLARIFY in image):
+    is_quality = job is not None and job.environment.get("analysis_type") == "MODEL_QUALITY"
+    if typed and not (typed is MonitorKind.DATA_QUALITY and (_CLARIFY in image or is_quality)):
         return typed, ()
-    if job and _ANALYZER in image:
-        is_quality = job.environment.get("analysis_type") == "MODEL_QUALITY"
+    if _ANALYZER in image:
         kind = MonitorKind.MODEL_QUALITY if is_quality else MonitorKind.DATA_QUALITY
         return kind, (Reason.MONITOR_KIND_FROM_IMAGE,)
     named = _by_prefix(job.name, _KIND_OF_JOB_NAME) if job else None

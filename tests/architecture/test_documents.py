@@ -1,0 +1,98 @@
+"""The documents agree with the code."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import Path
+
+import guiderail
+import pytest
+from guiderail.model.outcome import Outcome, Reason
+from guiderail.observability import METRICS
+from guiderail.settings import Settings
+
+from tests.template import load, of_type
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def first_column(text: str, heading: str) -> list[str]:
+    """Code words in the first column of the tables below a heading."""
+    section = re.split(r"^#+ ", text.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.M)[0]
+    return re.findall(r"^\| `([^`]+)`", section, flags=re.M)
+
+
+def values(enum: type[Enum]) -> list[str]:
+    return [str(member.value) for member in enum]
+
+
+def test_reason_codes() -> None:
+    listed = re.findall(r"^\| `([^`]+)`", (ROOT / "docs" / "reasons.md").read_text(), flags=re.M)
+    assert sorted(listed) == sorted(values(Reason))
+
+
+def test_every_reason_is_given_somewhere() -> None:
+    sources = [p for p in (ROOT / "layers" / "domain").rglob("*.py") if p.name != "outcome.py"]
+    text = "".join(p.read_text() for p in sources)
+    assert [r.name for r in Reason if f"Reason.{r.name}" not in text] == []
+
+
+def test_outcomes() -> None:
+    assert first_column(README, "Outcomes") == values(Outcome)
+
+
+def test_metrics() -> None:
+    assert first_column(README, "Metrics") == list(METRICS)
+    assert all(f"| {unit} |" in README for unit, _ in METRICS.values())
+
+
+def test_settings() -> None:
+    variables = [f"GUIDERAIL_{name.upper()}" for name in Settings.__struct_fields__]
+    assert first_column(README, "Settings") == variables
+    function = load()["Resources"]["OnJobFinished"]["Properties"]
+    assert sorted(function["Environment"]["Variables"]) == sorted(variables)
+
+
+def test_functions() -> None:
+    template = load()
+    functions = of_type(template["Resources"], "AWS::Serverless::Function")
+    assert first_column(README, "Functions") == list(functions)
+    folders = {p.name for p in (ROOT / "functions").iterdir() if p.is_dir()}
+    assert {Path(f["CodeUri"]).name for f in functions.values()} == folders
+
+
+def test_events() -> None:
+    pattern = load()["Resources"]["JobFinishedRule"]["Properties"]["EventPattern"]
+    sent = re.findall(
+        r'"(RunUnhealthy|IncidentOpened)"',
+        (ROOT / "layers/domain/guiderail/services/alerting.py").read_text(),
+    )
+    assert first_column(README, "Events") == [*pattern["detail-type"], *sorted(set(sent))]
+    for status in pattern["detail"]["ProcessingJobStatus"]:
+        assert status in README
+
+
+def test_make_targets_named_in_the_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    for document in DOCUMENTS:
+        for target in re.findall(r"`make ([a-z]+)", document.read_text()):
+            assert target in targets, f"{document.name} names make {target}"
+
+
+def test_changelog_has_the_version() -> None:
+    assert f"## {guiderail.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_links_and_file_names_lead_somewhere(document: Path) -> None:
+    text = document.read_text()
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if not link.startswith("http"):
+            assert (document.parent / link).exists(), link
+    for path in re.findall(
+        r"`((?:layers|functions|local|cli|tests|events|docs)/[\w./-]+\.\w+)`", text
+    ):
+        assert (ROOT / path).exists(), path
