@@ -380,10 +380,10 @@ def job_event(source: str = "aws.sagemaker", **detail: object) -> Document:
         "ProcessingInputs": [_input("constraints", "s3://loan-reports/baseline/constraints.json")],
         "ProcessingOutputConfig": {"Outputs": [output("result")]},
         "AppSpecification": {"ImageUri": ANALYZER},
-        "ProcessingStartTime": 1_795_529_727_000,
-        "ProcessingEndTime": 1_795_529_845_000,
-        "CreationTime": 1_795_529_462_000,
-        "LastModifiedTime": 1_795_529_845_000,
+        "ProcessingStartTime": 1_795_443_327_000,
+        "ProcessingEndTime": 1_795_443_445_000,
+        "CreationTime": 1_795_443_062_000,
+        "LastModifiedTime": 1_795_443_445_000,
         **detail,
     }
     return {

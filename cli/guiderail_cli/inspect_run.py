@@ -118,7 +118,6 @@ def _json(reading: Reading) -> str:
 
 def _finding(finding: Finding) -> dict[str, Any]:
     fields = finding_fields(finding)
-    fields["description"] = finding.description
     fields["reasons"] = [reason.value for reason in finding.reasons]
     for name, summary in (("baseline", finding.baseline), ("current", finding.current)):
         if summary:

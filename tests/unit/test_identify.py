@@ -202,7 +202,10 @@ def test_second_fallback_is_the_jobs_name(kind: MonitorKind) -> None:
         MonitoringScheduleConfig={"MonitoringJobDefinitionName": "model-quality-job-definition-1"},
     )
 
-    assert kind_before_reading(b.job(kind), schedule) == (kind, (Reason.MONITOR_KIND_FROM_JOB_NAME,))
+    assert kind_before_reading(b.job(kind), schedule) == (
+        kind,
+        (Reason.MONITOR_KIND_FROM_JOB_NAME,),
+    )
 
 
 @pytest.mark.parametrize(

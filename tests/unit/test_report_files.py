@@ -12,7 +12,7 @@ from guiderail.reports.analysis import read_analysis
 from guiderail.reports.constraints import read_constraints
 from guiderail.reports.json_text import number
 from guiderail.reports.run_files import Files, parse_run
-from guiderail.reports.statistics import read_statistics
+from guiderail.reports.statistics import Statistics, read_statistics
 from guiderail.reports.violations import FILE_NAMES, Violation, read_violations
 
 from tests import builders as b
@@ -35,12 +35,20 @@ every_reader = pytest.mark.parametrize(
 )
 
 
+def seen(read: object) -> object:
+    """What a reader's result says; statistics keep their buckets as written until they are asked for."""
+    if isinstance(read, Statistics):
+        summaries = [(feature.name, feature.summary()) for feature in read.features or ()]
+        return read.rows, read.metrics, summaries
+    return read
+
+
 # --- every reader
 
 
 @every_reader
 def test_a_byte_order_mark_changes_nothing(read: Callable[[bytes], object], content: bytes) -> None:
-    assert read(b"\xef\xbb\xbf" + content) == read(content)
+    assert seen(read(b"\xef\xbb\xbf" + content)) == seen(read(content))
 
 
 @every_reader
@@ -49,7 +57,7 @@ def test_keys_nobody_asks_for_change_nothing(
 ) -> None:
     extended = b'{"of_tomorrow": {"deep": [1, "two", null]}, ' + content[1:]
 
-    assert read(extended) == read(content)
+    assert seen(read(extended)) == seen(read(content))
 
 
 @every_reader
@@ -61,7 +69,7 @@ def test_literals_that_json_forbids_are_tolerated(
 ) -> None:
     odd = b'{"of_tomorrow": ' + literal + b", " + content[1:]
 
-    assert read(odd) == read(content)
+    assert seen(read(odd)) == seen(read(content))
 
 
 @every_reader
@@ -189,7 +197,9 @@ def test_what_is_no_number_is_unknown(written: object) -> None:
 
 @pytest.mark.parametrize("digits", [400, 6000])
 def test_a_whole_number_beyond_floats_is_refused_or_infinite(digits: int) -> None:
-    content = b'{"features": [{"name": "x", "numerical_statistics": {"mean": %s}}]}' % (b"9" * digits)
+    content = b'{"features": [{"name": "x", "numerical_statistics": {"mean": %s}}]}' % (
+        b"9" * digits
+    )
 
     try:
         feature = read_statistics(content).feature("x")

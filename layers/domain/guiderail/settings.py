@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -84,10 +85,12 @@ def _parameters(value: str) -> dict[str, str]:
     parameters = {}
     for entry in _listed(value):
         name, equals, template = entry.partition("=")
-        if not equals or not name:
+        unknown = set(re.findall(r"\{(\w*)\}", template)) - set(PARAMETER_FIELDS)
+        if not equals or not name or unknown:
             raise SettingsError(
                 f"GUIDERAIL_PIPELINE_PARAMETERS: cannot read {entry!r}",
-                remedy=f"Write Name={{field}}, separated by commas, field one of {', '.join(PARAMETER_FIELDS)}",
+                remedy="Write Name={field}, separated by commas; "
+                f"fields are {', '.join(PARAMETER_FIELDS)}",
             )
         parameters[name] = template
     return parameters

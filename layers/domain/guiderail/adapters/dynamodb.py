@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from guiderail.adapters.clients import client, error_code, translated
 from guiderail.model.outcome import Outcome
 from guiderail.model.record import RunRecord
-from guiderail.services.alerting import MOST_FINDINGS, finding_fields, worst_first
+from guiderail.services.alerting import brief_findings
 
 
 class DynamoRunRecords:
@@ -56,7 +56,6 @@ class DynamoRunRecords:
     def _item(self, record: RunRecord) -> dict[str, Any]:
         run, reading = record.run, record.reading
         expires = record.recorded_at + timedelta(days=self._days)
-        worst = worst_first(reading.findings)[:MOST_FINDINGS]
         texts = {
             "outcome": reading.outcome.value,
             "monitor": reading.monitor.value,
@@ -68,7 +67,7 @@ class DynamoRunRecords:
             "alert_id": record.alert_id,
             "retraining": record.retraining.reason.value,
             "pipeline_execution_arn": record.retraining.execution_arn,
-            "findings": msgspec.json.encode([finding_fields(f) for f in worst]).decode(),
+            "findings": msgspec.json.encode(brief_findings(reading)).decode(),
             "recorded_at": record.recorded_at.isoformat(),
         }
         item: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -11,6 +12,8 @@ from guiderail.model.job import ProcessingJob, job_from
 
 DETAIL_TYPE = "SageMaker Processing Job State Change"
 SOURCES = frozenset({"aws.sagemaker", "guiderail.probe"})
+_JOB_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]+:[^:]+:processing-job/.+")
+
 TERMINAL_STATUSES = frozenset({"Completed", "Failed", "Stopped"})
 
 
@@ -57,7 +60,7 @@ def parse_job_event(raw: bytes | str | dict[str, Any]) -> JobEvent:
     job = job_from(detail)
     if job.status not in TERMINAL_STATUSES:
         raise MalformedEventError(f"ProcessingJobStatus is {job.status!r}: the job has not ended")
-    if not job.arn.startswith("arn:") or ":processing-job/" not in job.arn:
+    if not _JOB_ARN.fullmatch(job.arn):
         raise MalformedEventError(
             f"ProcessingJobArn is {job.arn[:100]!r}, not the ARN of a processing job"
         )

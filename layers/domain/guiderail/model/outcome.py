@@ -113,5 +113,6 @@ class Reason(StrEnum):
     RETRAINING_BLOCKED_UNHEALTHY_RUN = "retraining_blocked_unhealthy_run"
     RETRAINING_BLOCKED_BROKEN_FEED = "retraining_blocked_broken_feed"
     RETRAINING_BLOCKED_BIAS_NEEDS_HUMAN = "retraining_blocked_bias_needs_human"
+    RETRAINING_BLOCKED_DOUBTFUL_REPORT = "retraining_blocked_doubtful_report"
     RETRAINING_BLOCKED_UNKNOWN_CAUSE = "retraining_blocked_unknown_cause"
     RETRAINING_REFUSED = "retraining_refused"

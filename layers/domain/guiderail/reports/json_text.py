@@ -47,11 +47,28 @@ def decode(content: bytes, decoder: msgspec.json.Decoder[T], file: str) -> T:
     except (ValueError, RecursionError) as exc:
         strict_error = exc
     try:
-        return msgspec.convert(json.loads(content.decode("utf-8-sig")), decoder.type)
+        return decoder.decode(_kept_to_json(content))
     except msgspec.ValidationError as exc:
         raise _malformed(file, exc) from exc
     except (ValueError, RecursionError, OverflowError):
         raise _malformed(file, strict_error) from strict_error
+
+
+def _kept_to_json(content: bytes) -> bytes:
+    """Write a file anew with text in place of the numbers that JSON lacks."""
+    loaded = json.loads(
+        content.decode("utf-8-sig"), parse_constant=str, parse_float=_float, parse_int=_integer
+    )
+    return msgspec.json.encode(loaded)
+
+
+def _float(text: str) -> float | str:
+    return value if math.isfinite(value := float(text)) else str(value)
+
+
+def _integer(text: str) -> int | str:
+    # beyond 64 bits it is no count of anything; as text it stays readable
+    return int(text) if len(text) < 19 else text
 
 
 def _malformed(file: str, exc: Exception) -> MalformedReportError:

@@ -24,8 +24,11 @@ class _Bucket(msgspec.Struct, gc=False):
     count: Number = None
 
 
+_NONE = msgspec.Raw(b"null")
+
+
 class _Kll(msgspec.Struct):
-    buckets: list[_Bucket] = []
+    buckets: msgspec.Raw = _NONE
 
 
 class _Distribution(msgspec.Struct):
@@ -72,13 +75,7 @@ class FeatureStatistics(msgspec.Struct):
             minimum=number(numerical.min) if numerical else None,
             maximum=number(numerical.max) if numerical else None,
             distinct=number(textual.distinct_count) if textual else None,
-            buckets=tuple(
-                Bucket(low, high, count)
-                for b in (kll.buckets if kll else ())
-                if (low := number(b.lower_bound)) is not None
-                and (high := number(b.upper_bound)) is not None
-                and (count := number(b.count)) is not None
-            ),
+            buckets=_buckets(kll.buckets) if kll else (),
         )
 
 
@@ -132,6 +129,22 @@ def _count(value: object) -> int | None:
     return int(counted) if counted is not None and abs(counted) < 1e18 else None
 
 
+def _buckets(written: msgspec.Raw) -> tuple[Bucket, ...]:
+    """Decode the buckets of a feature that has findings; most features have none."""
+    try:
+        buckets = _BUCKETS_DECODER.decode(written)
+    except msgspec.DecodeError:
+        return ()
+    return tuple(
+        Bucket(low, high, count)
+        for bucket in buckets or ()
+        if (low := number(bucket.lower_bound)) is not None
+        and (high := number(bucket.upper_bound)) is not None
+        and (count := number(bucket.count)) is not None
+    )
+
+
+_BUCKETS_DECODER = msgspec.json.Decoder(list[_Bucket] | None)
 _DECODER = msgspec.json.Decoder(Statistics)
 
 

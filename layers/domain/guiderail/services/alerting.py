@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shlex
 from collections.abc import Iterable
@@ -21,7 +22,8 @@ from guiderail.services.retraining import BROKEN_FEED_CHECKS
 MOST_FINDINGS = 20
 """Findings named in a message or event; the rest are counted and stand in the report."""
 
-_LONGEST_LINE = 400
+_LONGEST_LINE = 1600
+_LONGEST_NAME = 256
 
 _CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 
@@ -130,7 +132,7 @@ def _message(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
         f"Schedule: {run.schedule or 'unknown'}",
         f"Window:   {run.window_start or 'unknown'} to {run.window_end or 'unknown'}",
         f"Rows:     {'unknown' if reading.rows is None else reading.rows}",
-        *(f"Evidence: {sentence}" for sentence in reading.evidence),
+        *(f"Evidence: {sentence}" for sentence in reading.evidence[:MOST_FINDINGS]),
     ]
     if reading.findings:
         lines += ["", f"Findings ({len(reading.findings)}), worst first:"]
@@ -140,9 +142,12 @@ def _message(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
         ]
         if len(worst) > MOST_FINDINGS:
             lines.append(f"- and {len(worst) - MOST_FINDINGS} more in the report")
-    lines += ["", f"Next step: {next_step(reading)}", *_retraining_lines(run, retraining)]
-    lines += ["", *_links(run)]
-    return "\n".join(_clean(line) for line in lines) + "\n"
+    lines += ["", f"Next step: {next_step(reading)}", *_retraining_lines(retraining)]
+    text = "\n".join(_clean(line) for line in lines)
+    if retraining.reason in (Reason.RETRAINING_SUGGESTED, Reason.RETRAINING_REFUSED):
+        # printable as it is, and of no use when cut
+        text += f"\n  {start_command(run, retraining)}"
+    return "\n".join([text, "", *(_clean(line) for line in _links(run))]) + "\n"
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -184,12 +189,11 @@ def figure(value: float | None, unit: str | None) -> str:
     return f"{value:.6g}"
 
 
-def _retraining_lines(run: Run, decision: RetrainingDecision) -> list[str]:
-    lines = [f"Retraining: {decision.reason.value}{f' ({decision.note})' if decision.note else ''}"]
+def _retraining_lines(decision: RetrainingDecision) -> list[str]:
+    note = f" ({decision.note})" if decision.note else ""
+    lines = [f"Retraining: {decision.reason.value}{note}"]
     if decision.execution_arn:
         lines.append(f"  started: {decision.execution_arn}")
-    if decision.reason in (Reason.RETRAINING_SUGGESTED, Reason.RETRAINING_REFUSED):
-        lines.append(f"  {start_command(run, decision)}")
     return lines
 
 
@@ -199,7 +203,7 @@ def start_command(run: Run, decision: RetrainingDecision) -> str:
     words += ["--pipeline-name", decision.pipeline_arn, "--client-request-token", decision.token]
     if decision.parameters:
         listed = [{"Name": name, "Value": value} for name, value in decision.parameters.items()]
-        words += ["--pipeline-parameters", msgspec.json.encode(listed).decode()]
+        words += ["--pipeline-parameters", json.dumps(listed)]
     return shlex.join(words)
 
 
@@ -235,13 +239,29 @@ def _detail(run: Run, reading: Reading, retraining: RetrainingDecision) -> dict[
         "window": {"start": run.window_start, "end": run.window_end},
         "rows": reading.rows,
         "finding_count": len(reading.findings),
-        "findings": [finding_fields(f) for f in worst_first(reading.findings)[:MOST_FINDINGS]],
+        "findings": brief_findings(reading),
         "retraining": {
             "reason": retraining.reason.value,
             "execution_arn": retraining.execution_arn,
         },
         "probe": run.is_probe,
     }
+
+
+def brief_findings(reading: Reading) -> list[dict[str, Any]]:
+    """The worst findings as JSON values, names and texts cut: an event has a size limit."""
+    worst = worst_first(reading.findings)[:MOST_FINDINGS]
+    return [_brief(finding_fields(finding)) for finding in worst]
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_NAME else value[:_LONGEST_NAME] + "..."
+    if isinstance(value, dict):
+        return {name: _brief(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_brief(inner) for inner in value[:MOST_FINDINGS]]
+    return value
 
 
 def finding_fields(finding: Finding) -> dict[str, Any]:
@@ -259,7 +279,7 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
         "distance": _finite(finding.distance),
         "severity": severity(finding),
         "parsed": finding.parsed,
-        "description": finding.description[:_LONGEST_LINE],
+        "description": finding.description,
     }
     if finding.observed is not None and math.isinf(finding.observed):
         fields["observed_text"] = "Infinity" if finding.observed > 0 else "-Infinity"
@@ -272,9 +292,7 @@ def _finite(value: float | None) -> float | None:
 
 def _clean(line: str) -> str:
     printable = "".join(c if c.isprintable() else " " for c in line)
-    return (
-        printable if len(printable) <= _LONGEST_LINE * 4 else printable[: _LONGEST_LINE * 4] + "..."
-    )
+    return printable if len(printable) <= _LONGEST_LINE else printable[:_LONGEST_LINE] + "..."
 
 
 def _attribute(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -25,6 +26,19 @@ BROKEN_FEED_CHECKS = frozenset(
 _CURABLE_CHECKS = frozenset(
     {"baseline_drift_check", "LessThanThreshold", "GreaterThanThreshold"}
 ) | {"feature_attribution_drift_check"}
+
+
+_DOUBTS = frozenset(
+    {
+        Reason.ROWS_BELOW_MINIMUM,
+        Reason.VIOLATION_COUNT_DISAGREES,
+        Reason.STATISTICS_UNREADABLE,
+        Reason.ANALYSIS_UNREADABLE,
+        Reason.CONSTRAINTS_UNREADABLE,
+        Reason.VIOLATIONS_FILE_UNREADABLE,
+    }
+)
+"""What makes a report no ground to act on: gates fail closed."""
 
 
 class RetrainingPlan:
@@ -111,11 +125,13 @@ def _blocked(reading: Reading) -> Reason | None:
         return Reason.RETRAINING_BLOCKED_UNHEALTHY_RUN
     if reading.outcome is Outcome.CLEAN or not reading.findings:
         return Reason.RETRAINING_NO_FINDINGS
+    if _DOUBTS.intersection(reading.reasons):
+        return Reason.RETRAINING_BLOCKED_DOUBTFUL_REPORT
     if any(f.check in BROKEN_FEED_CHECKS for f in reading.findings):
         return Reason.RETRAINING_BLOCKED_BROKEN_FEED
     if any(f.kind is MonitorKind.BIAS or f.subject.facet for f in reading.findings):
         return Reason.RETRAINING_BLOCKED_BIAS_NEEDS_HUMAN
-    if any(f.check not in _CURABLE_CHECKS for f in reading.findings):
+    if any(not f.parsed or f.check not in _CURABLE_CHECKS for f in reading.findings):
         return Reason.RETRAINING_BLOCKED_UNKNOWN_CAUSE
     return None
 
@@ -137,10 +153,9 @@ def _filled(template: str, run: Run, reading: Reading) -> str:
         "job_name": run.job_name,
         "features": ",".join(_features(reading.findings)),
     }
-    for field, value in values.items():
-        template = template.replace(f"{{{field}}}", value)
+    filled = re.sub(r"\{(\w+)\}", lambda field: values.get(field[1], field[0]), template)
     # SageMaker takes parameter values up to 1,024 characters
-    return template[:1024]
+    return filled[:1024]
 
 
 def _features(findings: Iterable[Finding]) -> dict[str, None]:

@@ -1,0 +1,1 @@
+"""Speed and size, as ratios of two things measured in one run."""

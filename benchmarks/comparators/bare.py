@@ -1,0 +1,10 @@
+"""The least that a function over the same services can be: four clients and an answer."""
+
+import boto3
+
+CLIENTS = [boto3.client(name) for name in ("dynamodb", "sagemaker", "s3", "stepfunctions")]
+
+
+def handler(event, context):
+    """Answer."""
+    return {"batchItemFailures": []}

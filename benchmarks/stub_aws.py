@@ -1,0 +1,153 @@
+"""A stand-in for AWS on loopback that answers at once, for what the function asks of one run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import TracebackType
+from typing import Any
+
+from benchmarks.report_files import constraints_file, statistics_file, violations_file
+
+ACCOUNT = "123456789012"
+JOB = "model-monitoring-202611231400-4a1c9e7f20b35d6688aa10c4"
+ARN = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job/{JOB}"
+REPORT = "/loan-reports/loan-risk-prod/loan-risk-hourly/2026/11/23/14"
+
+DESCRIBED: dict[str, Any] = {
+    "ProcessingJobName": JOB,
+    "ProcessingJobArn": ARN,
+    "ProcessingJobStatus": "Completed",
+    "ExitMessage": "",
+    "MonitoringScheduleArn": f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:monitoring-schedule/loan-risk-hourly",
+    "AppSpecification": {"ImageUri": "registry/sagemaker-model-monitor-analyzer"},
+    "ProcessingResources": {
+        "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 20}
+    },
+    "CreationTime": 1763906000.0,
+    "ProcessingEndTime": 1763907000.0,
+    "Environment": {
+        "sagemaker_endpoint_name": "loan-risk-prod",
+        "sagemaker_monitoring_schedule_name": "loan-risk-hourly",
+        "start_time": "2026-11-23T13:00:00Z",
+        "end_time": "2026-11-23T14:00:00Z",
+    },
+    "ProcessingInputs": [
+        {
+            "InputName": "baseline",
+            "S3Input": {"S3Uri": "s3://loan-reports/baseline/statistics.json"},
+        },
+        {
+            "InputName": "constraints",
+            "S3Input": {"S3Uri": "s3://loan-reports/baseline/constraints.json"},
+        },
+    ],
+    "ProcessingOutputConfig": {
+        "Outputs": [{"OutputName": "result", "S3Output": {"S3Uri": f"s3:/{REPORT}"}}]
+    },
+}
+SCHEDULE = {
+    "MonitoringScheduleArn": DESCRIBED["MonitoringScheduleArn"],
+    "MonitoringScheduleName": "loan-risk-hourly",
+    "MonitoringScheduleStatus": "Scheduled",
+    "MonitoringType": "DataQuality",
+    "CreationTime": 1763900000.0,
+    "LastModifiedTime": 1763900000.0,
+    "MonitoringScheduleConfig": {"MonitoringType": "DataQuality"},
+}
+
+
+def job_event(**detail: object) -> dict[str, Any]:
+    """The EventBridge event of the job."""
+    job = {"ProcessingJobName": JOB, "ProcessingJobArn": ARN, "ProcessingJobStatus": "Completed"}
+    return {
+        "source": "aws.sagemaker",
+        "detail-type": "SageMaker Processing Job State Change",
+        "detail": {**job, **detail},
+    }
+
+
+def batch(event: dict[str, Any]) -> dict[str, Any]:
+    """The event as the queue hands it to the function."""
+    return {"Records": [{"messageId": "m1", "body": json.dumps(event), "eventSource": "aws:sqs"}]}
+
+
+class StubAws:
+    """Serves one run; ``calls`` counts operations."""
+
+    def __init__(self, *, violations: bool = True, features: int = 60) -> None:
+        """Hold a run with or without violations."""
+        self.calls: Counter[str] = Counter()
+        found = violations_file(features) if violations else b'{\n  "violations" : [ ]\n}'
+        self._objects = {
+            f"{REPORT}/constraint_violations.json": found,
+            f"{REPORT}/statistics.json": statistics_file(features, 100),
+            "/loan-reports/baseline/statistics.json": statistics_file(features, 2000, seed=2),
+            "/loan-reports/baseline/constraints.json": constraints_file(features),
+        }
+        self._answers: dict[str, Any] = {
+            "GetItem": {},
+            "PutItem": {},
+            "DescribeProcessingJob": DESCRIBED,
+            "DescribeMonitoringSchedule": SCHEDULE,
+            "StartPipelineExecution": {"PipelineExecutionArn": f"{ARN}/execution/1"},
+            "StartExecution": {
+                "executionArn": "arn:aws:states:us-east-1:1:execution:a:b",
+                "startDate": 1.0,
+            },
+            "SendMessage": {"MessageId": "1", "MD5OfMessageBody": ""},
+        }
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> StubAws:
+        """Start serving."""
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+                stub.calls[operation] += 1
+                answer = stub._answers.get(operation)
+                self._send(200 if answer is not None else 400, json.dumps(answer or {}).encode())
+
+            def do_GET(self) -> None:
+                stub.calls["GetObject"] += 1
+                content = stub._objects.get(self.path.partition("?")[0])
+                missing = b"<Error><Code>NoSuchKey</Code></Error>"
+                self._send(200 if content is not None else 404, content or missing)
+
+            def _send(self, status: int, content: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Keep quiet."""
+
+        return Handler

@@ -1,0 +1,562 @@
+"""The one message of a run, and the event beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from typing import Any
+
+import msgspec
+import pytest
+from guiderail.model.alert import SUBJECT_LIMIT, Alert
+from guiderail.model.finding import AttributionShift, FeatureSummary, Finding, Subject
+from guiderail.model.outcome import Direction, MonitorKind, Outcome, Reason
+from guiderail.model.retraining import RetrainingDecision
+from guiderail.model.run import Reading, Run
+from guiderail.services.alerting import (
+    MOST_FINDINGS,
+    alert_for,
+    alert_id,
+    figure,
+    finding_fields,
+    next_step,
+    severity,
+    start_command,
+    worst_first,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import builders as b
+
+PIPELINE = f"{b.ARN}:pipeline/retrain-loan-risk"
+NOTHING = RetrainingDecision(reason=Reason.RETRAINING_OFF)
+SUGGESTED = RetrainingDecision(
+    reason=Reason.RETRAINING_SUGGESTED,
+    pipeline_arn=PIPELINE,
+    token="f" * 64,
+    parameters={"Endpoint": b.ENDPOINT},
+)
+EXECUTION_INPUT_LIMIT = 256 * 1024
+"""Bytes of a state machine's input, and of an event."""
+
+names = st.one_of(
+    st.text(max_size=120),
+    st.sampled_from(["loan\nrisk", "prêt-à-porter", "💸" * 60, "\x1b[31mred", "a\u2028b", "\r\n"]),
+)
+
+
+def alert(
+    reading: Reading, run: Run | None = None, retraining: RetrainingDecision = NOTHING
+) -> Alert:
+    made = alert_for(run or b.run(), reading, retraining)
+    assert made is not None
+    return made
+
+
+def drift(feature: str = "income", **fields: Any) -> Finding:
+    known = {"direction": Direction.ABOVE, "unit": "distance"}
+    return b.finding(subject=Subject(feature=feature), **{**known, **fields})
+
+
+# --- when
+
+
+def test_a_clean_run_alerts_nobody() -> None:
+    assert alert_for(b.run(), b.reading(), NOTHING) is None
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.CLEAN])
+def test_every_other_outcome_alerts(outcome: Outcome) -> None:
+    made = alert(b.reading(outcome=outcome))
+
+    expected = "IncidentOpened" if outcome is Outcome.VIOLATIONS else "RunUnhealthy"
+    assert made.detail_type == expected
+    assert made.attributes == {
+        "outcome": outcome.value,
+        "endpoint": b.ENDPOINT,
+        "monitor": "data_quality",
+    }
+    assert made.detail["outcome"] == outcome.value
+
+
+# --- identity
+
+
+def test_the_alert_of_the_same_run_and_outcome_is_the_same() -> None:
+    assert alert(b.reading(drift())) == alert(b.reading(drift()))
+
+
+def test_the_id_does_not_depend_on_what_was_found() -> None:
+    few, many = b.reading(drift()), b.reading(drift(), drift("age_of_account"))
+
+    assert alert(few).alert_id == alert(many).alert_id
+
+
+def test_a_redrive_that_ends_otherwise_is_another_alert() -> None:
+    ids = {alert_id(b.run(), outcome) for outcome in Outcome}
+
+    assert len(ids) == len(Outcome)
+
+
+def test_another_run_is_another_alert() -> None:
+    assert alert_id(b.run(key="a#Completed"), Outcome.FAILED) != alert_id(
+        b.run(key="a#Failed"), Outcome.FAILED
+    )
+
+
+def test_the_id_can_name_an_execution() -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", alert_id(b.run(), Outcome.VIOLATIONS))
+
+
+# --- subject
+
+
+@pytest.mark.parametrize(
+    ("reading", "subject"),
+    [
+        (b.reading(drift()), "[Guiderail] 1 finding: data quality of loan-risk-prod"),
+        (b.reading(drift(), drift("x")), "[Guiderail] 2 findings: data quality of loan-risk-prod"),
+        (
+            b.reading(outcome=Outcome.NO_GROUND_TRUTH, monitor=MonitorKind.MODEL_QUALITY),
+            "[Guiderail] no ground truth: model quality of loan-risk-prod",
+        ),
+    ],
+)
+def test_the_subject_says_what_and_where(reading: Reading, subject: str) -> None:
+    assert alert(reading).subject == subject
+
+
+@pytest.mark.parametrize(
+    ("run", "where"),
+    [
+        (b.run(endpoint=""), "Loan-Risk-Hourly"),
+        (b.run(endpoint="", schedule=""), b.JOB_NAMES[MonitorKind.DATA_QUALITY]),
+    ],
+)
+def test_the_subject_of_batch_monitoring_names_schedule_or_job(run: Run, where: str) -> None:
+    assert where in alert(b.reading(drift()), run).subject
+
+
+def sns_takes(subject: str) -> bool:
+    return 0 < len(subject) <= SUBJECT_LIMIT and bool(re.fullmatch(r"[ -~]+", subject))
+
+
+@settings(max_examples=150, deadline=None)
+@given(names, names, names)
+def test_whatever_the_names_hold_sns_takes_the_subject(
+    endpoint: str, schedule: str, feature: str
+) -> None:
+    run = b.run(endpoint=endpoint, schedule=schedule)
+
+    assert sns_takes(alert(b.reading(drift(feature)), run).subject)
+
+
+@pytest.mark.parametrize("length", [40, 41, 99, 63, 300])
+def test_a_long_subject_is_cut_and_shows_it(length: int) -> None:
+    subject = alert(b.reading(drift()), b.run(endpoint="e" * length)).subject
+
+    assert sns_takes(subject)
+    assert subject.endswith("..." if length > 60 else "e")
+
+
+# --- body
+
+
+def test_the_body_says_what_happened_against_which_threshold() -> None:
+    found = b.finding(
+        "completeness_check",
+        subject=Subject(feature="income"),
+        observed=0.715,
+        threshold=1.0,
+        direction=Direction.BELOW,
+        unit="fraction",
+    )
+
+    message = alert(b.reading(found, reasons=(Reason.VIOLATIONS_REPORTED,))).message
+
+    assert "violations (violations_reported)" in message
+    assert "income: completeness_check: observed 71.5%, threshold 100%, bad below" in message
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "2026-11-23T13:00:00Z to 2026-11-23T14:00:00Z",
+        "Rows:     900",
+        "Schedule: Loan-Risk-Hourly",
+        "data_quality of loan-risk-prod",
+        "Next step: ",
+        "console.aws.amazon.com/s3/buckets/loan-reports?region=eu-west-1"
+        "&prefix=monitoring/loan-risk-prod/loan-risk-hourly/2026/11/23/14/",
+        f"#/processing-jobs/{b.JOB_NAMES[MonitorKind.DATA_QUALITY]}",
+        "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1",
+    ],
+)
+def test_the_body_says_window_rows_and_where_to_look(said: str) -> None:
+    assert said in alert(b.reading(drift())).message
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"rows": None}, "Rows:     unknown"),
+        ({"rows": 0}, "Rows:     0"),
+        ({"evidence": ("the report lists 54",)}, "Evidence: the report lists 54"),
+    ],
+)
+def test_the_body_says_what_is_not_known(fields: dict[str, Any], said: str) -> None:
+    assert said in alert(b.reading(drift(), **fields)).message
+
+
+def test_a_window_that_nobody_told_is_unknown() -> None:
+    message = alert(b.reading(drift()), b.run(window_start="", window_end="")).message
+
+    assert "Window:   unknown to unknown" in message
+
+
+def test_consoles_of_other_partitions_have_their_own_host() -> None:
+    arn = "arn:aws-cn:sagemaker:cn-north-1:123456789012:processing-job/x"
+
+    message = alert(b.reading(drift()), b.run(job_arn=arn, job_name="x")).message
+
+    assert "https://cn-north-1.console.amazonaws.cn/" in message
+
+
+def test_names_in_links_are_quoted() -> None:
+    run = b.run(report_uri="s3://loan-reports/a b/ü&x=1")
+
+    link = next(
+        line for line in alert(b.reading(drift()), run).message.split("\n") if "Report:" in line
+    )
+    assert link.endswith("prefix=a%20b/%C3%BC%26x%3D1/")
+
+
+def test_without_a_report_there_is_no_link_to_it() -> None:
+    assert "Report:" not in alert(b.reading(drift()), b.run(report_uri="")).message
+
+
+def test_statistics_then_and_now_stand_beside_the_finding() -> None:
+    found = drift(
+        current=FeatureSummary("Fractional", mean=52_000.0, missing=12),
+        baseline=FeatureSummary("Fractional", mean=41_000.0),
+    )
+
+    message = alert(b.reading(found)).message
+
+    assert "mean 52000 (baseline 41000)" in message
+    assert "12 missing" in message
+
+
+def test_an_attribution_finding_names_what_moved_in_rank() -> None:
+    found = b.finding(
+        "feature_attribution_drift_check",
+        MonitorKind.EXPLAINABILITY,
+        Subject(metric="shap", label="default"),
+        shifts=(
+            AttributionShift("income", 3.0, 1.0, 1, 3, 0.3),
+            AttributionShift("age_of_account", 2.0, 2.0, 2, 2, 0.0),
+        ),
+    )
+
+    message = alert(b.reading(found)).message
+
+    assert "income 1 to 3" in message
+    assert "age_of_account" not in message
+
+
+def test_a_finding_that_nobody_could_read_is_quoted() -> None:
+    found = drift(parsed=False, observed=None, description="cosine distance fell to 0.4")
+
+    assert "cosine distance fell to 0.4" in alert(b.reading(found)).message
+
+
+def test_a_finding_without_a_description_says_so() -> None:
+    found = drift(parsed=False, observed=None, description="")
+
+    assert "no description" in alert(b.reading(found)).message
+
+
+@pytest.mark.parametrize("count", [MOST_FINDINGS - 1, MOST_FINDINGS])
+def test_findings_up_to_the_limit_are_all_named(count: int) -> None:
+    message = alert(b.reading(*(drift(f"ratio_{n}") for n in range(count)))).message
+
+    assert all(f"- ratio_{n}:" in message for n in range(count))
+    assert "more in the report" not in message
+
+
+def test_a_long_list_ends_in_how_many_more() -> None:
+    message = alert(b.reading(*(drift(f"ratio_{n}") for n in range(MOST_FINDINGS + 34)))).message
+
+    assert "and 34 more" in message
+    assert message.count("- ratio_") == MOST_FINDINGS
+    assert f"Findings ({MOST_FINDINGS + 34})" in message
+
+
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202e]")
+
+
+@settings(max_examples=100, deadline=None)
+@given(names, names, names, names)
+def test_names_from_data_bring_no_control_characters_and_no_lines(
+    endpoint: str, feature: str, description: str, note: str
+) -> None:
+    found = [drift(feature), drift(feature, parsed=False, observed=None, description=description)]
+    refused = RetrainingDecision(reason=Reason.RETRAINING_REFUSED, note=note, pipeline_arn=PIPELINE)
+    calm = [drift("x"), drift("x", parsed=False, observed=None, description="x")]
+
+    message = alert(b.reading(*found), b.run(endpoint=endpoint), refused).message
+    lines = alert(b.reading(*calm), b.run(), refused).message.count("\n")
+
+    assert not CONTROL.search(message)
+    assert message.count("\n") == lines
+
+
+def test_worst_come_first_errors_before_warnings_then_by_distance() -> None:
+    findings = [
+        drift("near", distance=0.1),
+        drift("unknown", distance=None),
+        drift("far", distance=0.9),
+        b.finding("completeness_check", subject=Subject(feature="broken"), distance=0.01),
+        drift("endless", distance=math.inf),
+    ]
+
+    assert [f.subject.feature for f in worst_first(findings)] == [
+        "broken",
+        "endless",
+        "far",
+        "near",
+        "unknown",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check", "level"),
+    [
+        ("completeness_check", "error"),
+        ("LessThanThreshold", "error"),
+        ("baseline_drift_check", "warning"),
+        ("bias_drift_check", "warning"),
+        ("of_our_own", "warning"),
+    ],
+)
+def test_severity_goes_by_what_is_broken(check: str, level: str) -> None:
+    assert severity(b.finding(check)) == level
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (None, "fraction", "unknown"),
+        (0.8919722, "fraction", "89.1972%"),
+        (1.0, "fraction", "100%"),
+        (0.0, "fraction", "0%"),
+        (14.0, "columns", "14"),
+        (0.123456789, None, "0.123457"),
+        (math.inf, None, "inf"),
+    ],
+)
+def test_figures_are_for_people(value: float | None, unit: str | None, text: str) -> None:
+    assert figure(value, unit) == text
+
+
+# --- next step
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o.is_unhealthy])
+def test_every_unhealthy_outcome_has_a_next_step_of_its_own(outcome: Outcome) -> None:
+    others = {
+        next_step(b.reading(outcome=o)) for o in Outcome if o.is_unhealthy and o is not outcome
+    }
+
+    assert next_step(b.reading(outcome=outcome)) not in others
+
+
+BIAS = b.finding("bias_drift_check", MonitorKind.BIAS, Subject(metric="DI", facet="a"))
+QUALITY = b.finding("LessThanThreshold", MonitorKind.MODEL_QUALITY, Subject(metric="auc"))
+
+
+@pytest.mark.parametrize(
+    ("findings", "word"),
+    [
+        ([b.finding("completeness_check"), QUALITY], "feed"),
+        ([BIAS, QUALITY], "facet"),
+        (
+            [b.finding("feature_attribution_drift_check", subject=Subject(metric="shap"))],
+            "features that moved",
+        ),
+        ([QUALITY, drift()], "candidate for retraining"),
+        ([drift()], "Inputs moved"),
+        ([b.finding("of_our_own", MonitorKind.CUSTOM)], "Read the report"),
+    ],
+)
+def test_the_next_step_goes_by_the_cause(findings: list[Finding], word: str) -> None:
+    assert word in next_step(b.reading(*findings))
+
+
+# --- the command that a person may run
+
+
+def test_a_suggestion_holds_the_exact_call() -> None:
+    message = alert(b.reading(drift()), retraining=SUGGESTED).message
+
+    assert start_command(b.run(), SUGGESTED) in message
+    assert "retraining_suggested" in message
+
+
+def test_the_call_is_whole_however_long_its_parameters_are() -> None:
+    long = msgspec.structs.replace(
+        SUGGESTED, parameters={f"Parameter{n}": "x" * 1024 for n in range(3)}
+    )
+
+    assert start_command(b.run(), long) in alert(b.reading(drift()), retraining=long).message
+
+
+def test_a_refusal_holds_the_call_and_why() -> None:
+    refused = msgspec.structs.replace(
+        SUGGESTED, reason=Reason.RETRAINING_REFUSED, note="access denied"
+    )
+
+    message = alert(b.reading(drift()), retraining=refused).message
+
+    assert "retraining_refused (access denied)" in message
+    assert start_command(b.run(), refused) in message
+
+
+def test_a_started_pipeline_is_named_and_its_call_left_out() -> None:
+    started = msgspec.structs.replace(
+        SUGGESTED, reason=Reason.RETRAINING_STARTED, execution_arn=f"{PIPELINE}/execution/a1"
+    )
+
+    made = alert(b.reading(drift()), retraining=started)
+
+    assert f"started: {PIPELINE}/execution/a1" in made.message
+    assert "start-pipeline-execution" not in made.message
+    assert made.detail["retraining"]["execution_arn"] == f"{PIPELINE}/execution/a1"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.text(min_size=1, max_size=30), st.text(max_size=60), max_size=4))
+def test_no_parameter_breaks_out_of_the_shell(parameters: dict[str, str]) -> None:
+    decision = msgspec.structs.replace(SUGGESTED, parameters=parameters)
+
+    words = shlex.split(start_command(b.run(), decision))
+
+    assert words[:9] == [
+        "aws",
+        "sagemaker",
+        "start-pipeline-execution",
+        "--region",
+        b.REGION,
+        "--pipeline-name",
+        PIPELINE,
+        "--client-request-token",
+        "f" * 64,
+    ]
+    listed = {p["Name"]: p["Value"] for p in json.loads(words[10])} if words[9:] else {}
+    assert listed == parameters
+
+
+@pytest.mark.parametrize("value", ["$(rm -rf ~)", "a b; true", "it's", '"', "`id`", "{x}"])
+def test_shell_words_in_a_parameter_stay_words(value: str) -> None:
+    decision = msgspec.structs.replace(SUGGESTED, parameters={"Value": value})
+
+    words = shlex.split(start_command(b.run(), decision))
+
+    assert json.loads(words[-1]) == [{"Name": "Value", "Value": value}]
+
+
+# --- the event
+
+
+def test_the_detail_says_what_a_subscriber_needs() -> None:
+    detail = alert(b.reading(drift(), evidence=("x",))).detail
+
+    assert detail["finding_count"] == 1
+    assert detail["endpoint"] == b.ENDPOINT
+    assert detail["window"] == {"start": "2026-11-23T13:00:00Z", "end": "2026-11-23T14:00:00Z"}
+    assert detail["reasons"] == ["violations_reported"]
+    assert detail["probe"] is False
+    (found,) = detail["findings"]
+    assert found["subject"] == {"feature": "income"}
+    assert (found["observed"], found["threshold"], found["direction"]) == (0.42, 0.1, "above")
+
+
+@settings(max_examples=100, deadline=None)
+@given(names, names, st.floats() | st.none())
+def test_the_detail_is_json_whatever_the_report_holds(
+    endpoint: str, feature: str, observed: float | None
+) -> None:
+    found = drift(feature, observed=observed, distance=observed, description=feature)
+
+    detail = alert(b.reading(found), b.run(endpoint=endpoint)).detail
+
+    assert json.loads(json.dumps(detail, allow_nan=False)) == detail
+    assert msgspec.json.decode(msgspec.json.encode(detail)) == detail
+
+
+@pytest.mark.parametrize(
+    ("observed", "text"), [(math.inf, "Infinity"), (-math.inf, "-Infinity"), (0.5, None)]
+)
+def test_an_infinite_number_is_null_and_says_which(observed: float, text: str | None) -> None:
+    fields = finding_fields(drift(observed=observed))
+
+    assert fields.get("observed_text") == text
+    assert (fields["observed"] is None) is (text is not None)
+
+
+def _input_size(made: Alert) -> int:
+    return len(msgspec.json.encode(made))
+
+
+def test_many_findings_stay_small() -> None:
+    many = b.reading(*(drift(f"ratio_{n}", description="d" * 3000) for n in range(2000)))
+
+    made = alert(many)
+
+    assert made.detail["finding_count"] == 2000
+    assert len(made.detail["findings"]) == MOST_FINDINGS
+    assert _input_size(made) < EXECUTION_INPUT_LIMIT
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(drift("é" * 60_000), id="name of a feature"),
+        pytest.param(drift(description="é" * 60_000, parsed=False), id="description"),
+        pytest.param(b.finding("of_our_own" * 6_000, MonitorKind.CUSTOM), id="name of a check"),
+        pytest.param(
+            b.finding("bias_drift_check", subject=Subject(metric="m" * 60_000, facet="f" * 60_000)),
+            id="name of a facet",
+        ),
+        pytest.param(
+            b.finding(
+                "missing_column_check",
+                subject=Subject(columns=tuple(f"column_of_the_feed_{n}" for n in range(12_000))),
+            ),
+            id="names of columns",
+        ),
+    ],
+)
+def test_long_names_do_not_outgrow_what_an_execution_takes(found: Finding) -> None:
+    made = alert(b.reading(*[found] * MOST_FINDINGS))
+
+    assert _input_size(made) < EXECUTION_INPUT_LIMIT
+
+
+def test_long_evidence_does_not_outgrow_what_an_execution_takes() -> None:
+    made = alert(b.reading(drift(), evidence=tuple("é" * 60_000 for _ in range(20))))
+
+    assert _input_size(made) < EXECUTION_INPUT_LIMIT
+
+
+def test_an_attribute_is_never_empty() -> None:
+    made = alert(b.reading(drift()), b.run(endpoint="", schedule=""))
+
+    assert made.attributes["endpoint"]
+
+
+def test_a_probe_is_marked() -> None:
+    assert alert(b.reading(drift()), b.run(is_probe=True)).detail["probe"] is True
