@@ -15,7 +15,7 @@ from guiderail.model.finding import Finding
 from guiderail.model.outcome import Outcome
 from guiderail.model.run import Reading
 from guiderail.reports.run_files import Files, parse_run
-from guiderail.services.alerting import figure, finding_fields, next_step, worst_first
+from guiderail.services.alerting import figure, finding_fields, next_step, printable, worst_first
 from guiderail.services.identify import ruled_out
 from guiderail.services.reading import read_outcome
 from rich.console import Console
@@ -139,11 +139,11 @@ def _print(path: str, reading: Reading) -> None:
     colour = {"clean": "green", "violations": "yellow"}.get(reading.outcome.value, "red")
     rows = "rows unknown" if reading.rows is None else f"{reading.rows} rows"
     console.print(
-        f"[bold {colour}]{reading.outcome.value}[/]  {reading.monitor.value}  {rows}  {escape(path)}"
+        f"[bold {colour}]{reading.outcome.value}[/]  {reading.monitor.value}  {rows}  {escape(printable(path))}"
     )
     console.print(f"reasons: {', '.join(reading.reasons)}")
     for sentence in reading.evidence:
-        console.print(f"evidence: {escape(sentence)}")
+        console.print(f"evidence: {escape(printable(sentence))}")
     if reading.findings:
         table = Table("subject", "check", "observed", "threshold", "bad when", "note")
         for f in worst_first(reading.findings):
@@ -157,7 +157,7 @@ def _print(path: str, reading: Reading) -> None:
                 direction,
                 note,
             )
-            table.add_row(*(escape(cell) for cell in cells))
+            table.add_row(*(escape(printable(cell)) for cell in cells))
         console.print(table)
     if reading.outcome is not Outcome.CLEAN:
         console.print(f"next step: {next_step(reading)}")

@@ -41,7 +41,8 @@ def main() -> None:
     except typer.Abort:
         sys.exit(130)
     except _WrongUse as error:
-        sys.stderr.write(f"guiderail: {error}. Try guiderail --help\n")
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        sys.stderr.write(f"guiderail: {message.rstrip('.')}. Try guiderail --help\n")
         sys.exit(EXIT_UNREADABLE)
     sys.exit(code if isinstance(code, int) else 0)
 

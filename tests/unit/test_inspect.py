@@ -101,7 +101,7 @@ def test_violations_exit_1(guiderail: Guiderail, tmp_path: Path) -> None:
     ],
 )
 def test_an_unhealthy_run_exits_2(
-    guiderail: Guiderail, tmp_path: Path, job: dict[str, str], outcome: str
+    guiderail: Guiderail, tmp_path: Path, job: b.Document, outcome: str
 ) -> None:
     file = described(tmp_path / "answer.json", b.described_job(**job))
 
@@ -204,7 +204,7 @@ def test_a_description_that_is_not_there_exits_3(
     ],
 )
 def test_a_job_that_is_no_ended_monitoring_run_exits_3(
-    guiderail: Guiderail, tmp_path: Path, fields: dict[str, object], said: str
+    guiderail: Guiderail, tmp_path: Path, fields: b.Document, said: str
 ) -> None:
     file = described(tmp_path / "answer.json", b.described_job(**fields))
 

@@ -38,6 +38,9 @@ def decode(content: bytes, decoder: msgspec.json.Decoder[T], file: str) -> T:
         MalformedReportError: The content is not JSON or has another shape; names file and place.
     """
     try:
+        # the typed decoder does not look at the encoding of what it skips
+        if not content.isascii():
+            content.decode()
         return decoder.decode(content)
     except msgspec.ValidationError as exc:
         # an overflowing number such as 1e999 is the one shape error that json reads

@@ -128,5 +128,5 @@ def _refuse_repeated_key(content: bytes, file: str) -> None:
 
     try:
         json.loads(content.decode("utf-8-sig"), object_pairs_hook=pairs)
-    except RecursionError as exc:
-        raise MalformedReportError(f"{file}: nested too deeply") from exc
+    except (ValueError, RecursionError) as exc:
+        raise MalformedReportError(f"{file}: {exc}") from exc

@@ -120,8 +120,10 @@ def _subject(run: Run, reading: Reading) -> str:
     what = found if reading.outcome is Outcome.VIOLATIONS else reading.outcome.value
     monitor = reading.monitor.value.replace("_", " ")
     text = f"[Guiderail] {what.replace('_', ' ')}: {monitor} of {where}"
-    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
-    return printable if len(printable) <= SUBJECT_LIMIT else printable[: SUBJECT_LIMIT - 3] + "..."
+    ascii_text = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return (
+        ascii_text if len(ascii_text) <= SUBJECT_LIMIT else ascii_text[: SUBJECT_LIMIT - 3] + "..."
+    )
 
 
 def _message(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
@@ -143,11 +145,11 @@ def _message(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
         if len(worst) > MOST_FINDINGS:
             lines.append(f"- and {len(worst) - MOST_FINDINGS} more in the report")
     lines += ["", f"Next step: {next_step(reading)}", *_retraining_lines(retraining)]
-    text = "\n".join(_clean(line) for line in lines)
+    text = "\n".join(printable(line) for line in lines)
     if retraining.reason in (Reason.RETRAINING_SUGGESTED, Reason.RETRAINING_REFUSED):
         # printable as it is, and of no use when cut
         text += f"\n  {start_command(run, retraining)}"
-    return "\n".join([text, "", *(_clean(line) for line in _links(run))]) + "\n"
+    return "\n".join([text, "", *(printable(line) for line in _links(run))]) + "\n"
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -290,10 +292,11 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _clean(line: str) -> str:
-    printable = "".join(c if c.isprintable() else " " for c in line)
-    return printable if len(printable) <= _LONGEST_LINE else printable[:_LONGEST_LINE] + "..."
+def printable(line: str) -> str:
+    """A line without control characters and of bounded length: names in reports are anybody's."""
+    kept = "".join(c if c.isprintable() else " " for c in line)
+    return kept if len(kept) <= _LONGEST_LINE else kept[:_LONGEST_LINE] + "..."
 
 
 def _attribute(value: str) -> str:
-    return _clean(value)[:256] or "none"
+    return printable(value)[:256] or "none"

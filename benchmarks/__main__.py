@@ -1,0 +1,87 @@
+"""Measures, prints a table and writes benchmarks/latest.json.
+
+    python -m benchmarks                      everything, about ten minutes
+    python -m benchmarks --only calls --json  one of them, as JSON
+
+Exit codes: 0 measured (met or not), 1 a benchmark could not run, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import calls, cold_start, mutations, parsing, size
+from benchmarks.result import Result
+
+BENCHMARKS = {
+    "calls": calls.measure,
+    "size": size.measure,
+    "parsing": parsing.measure,
+    "cold-start": cold_start.measure,
+    "mutations": mutations.measure,
+}
+LATEST = Path(__file__).parent / "latest.json"
+
+
+def main() -> int:
+    """Run the benchmarks that the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="run this one only")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds; writes no file")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    options = parser.parse_args()
+    chosen = options.only or list(BENCHMARKS)
+    results: list[Result] = []
+    for name in chosen:
+        print(f"measuring {name} …", file=sys.stderr)
+        try:
+            # the function under measurement prints its metrics
+            with contextlib.redirect_stdout(io.StringIO()):
+                results += BENCHMARKS[name](options.quick)
+        except (OSError, RuntimeError) as exc:
+            print(f"{name} could not run: {exc}", file=sys.stderr)
+            return 1
+    document = {
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
+        "results": [result.as_json() for result in results],
+    }
+    if not options.quick and not options.only:
+        LATEST.write_text(json.dumps(document, indent=2) + "\n")
+    if options.json:
+        print(json.dumps(document))
+    else:
+        _print(results)
+    return 0
+
+
+def _print(results: list[Result]) -> None:
+    table = Table("figure", "median", "range", "target", "met", "note")
+    for r in results:
+        met = {True: "yes", False: "no", None: ""}[r.met]
+        spread = f"{r.low:.3g}–{r.high:.3g} of {r.runs}" if r.runs > 1 else ""
+        target = "" if r.target is None else f"≤ {r.target:g}"
+        unit = "" if r.unit == "ratio" else f" {r.unit}"
+        table.add_row(r.name, f"{r.median:.3g}{unit}", spread, target, met, r.note)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
