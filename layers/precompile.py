@@ -112,16 +112,17 @@ def _probe(path: Path, version: str) -> Interpreter | None:
     if not os.access(path, os.X_OK):
         return None
     question = (
-        "import importlib.util, json, sys; print(json.dumps([sys.implementation.name, "
+        "import importlib.util, json, sys; print(json.dumps([sys.executable, sys.implementation.name, "
         "'%d.%d' % sys.version_info[:2], sys.implementation.cache_tag, importlib.util.MAGIC_NUMBER.hex()]))"
     )
     answer = subprocess.run([path, "-c", question], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         return None
-    implementation, minor, tag, magic = json.loads(answer.stdout)
+    executable, implementation, minor, tag, magic = json.loads(answer.stdout)
     if (implementation, minor) != ("cpython", version):
         return None
-    return Interpreter(path.absolute(), tag, bytes.fromhex(magic))
+    # a shim works only in the environment that it was asked in
+    return Interpreter(Path(executable), tag, bytes.fromhex(magic))
 
 
 def precompile(build: Path, python: Path | None = None) -> list[Artefact]:
