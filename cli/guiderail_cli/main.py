@@ -28,16 +28,24 @@ def guiderail() -> None:
 def _register_demo() -> None:
     try:
         from guiderail_local.demo import demo
-    except ImportError:
+    except ImportError as exc:
+        missing = exc.name
+
+        @app.command("demo")
+        def demo_is_not_installed() -> None:
+            """Play runs through the local cloud (needs the extra ``local``)."""
+            typer.echo(f"guiderail demo: {missing} is missing. Install guiderail[local]", err=True)
+            raise typer.Exit(EXIT_UNREADABLE)
+
         return
     app.command()(demo)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the command; wrong use exits with 3, because 2 means an unhealthy run."""
     _register_demo()
     try:
-        code = app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except typer.Abort:
         sys.exit(130)
     except _WrongUse as error:

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from guiderail.errors import GuiderailError, MalformedEventError, NotFoundError, ReportTooLargeError
 from guiderail.model.job import MonitoringSchedule, ProcessingJob, job_from, schedule_from
-from guiderail.reports.run_files import ANALYSIS, CONSTRAINTS, STATISTICS, Files
+from guiderail.reports.run_files import ANALYSIS, ANALYSIS_CONFIG, CONSTRAINTS, STATISTICS, Files
 from guiderail.reports.violations import FILE_NAMES
 
 T = TypeVar("T")
 
-REPORT_FILES = (*FILE_NAMES, STATISTICS, CONSTRAINTS, ANALYSIS)
+REPORT_FILES = (*FILE_NAMES, STATISTICS, CONSTRAINTS, ANALYSIS, ANALYSIS_CONFIG)
 
 
 def read_files(place: str, max_bytes: int) -> Files:

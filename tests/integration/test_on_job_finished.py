@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from guiderail.adapters import clients
+from guiderail_cli.main import main
 
 from functions.on_job_finished.app import handler
 from tests.integration.conftest import BUCKET, Stack
@@ -215,3 +216,11 @@ def test_a_run_with_violations_takes_at_most_ten_calls(stack: Stack, calls: Coun
     invoke(event())
     assert stack.records()[0]["outcome"] == {"S": "violations"}
     assert calls.total() <= 10, calls
+
+
+def test_inspect_reads_a_run_from_s3(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(stack, LOW_AUC, METRICS, "ModelQuality")
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", REPORT, "--json"])
+    assert ended.value.code == 1
+    assert json.loads(capsys.readouterr().out)["monitor"] == "model_quality"

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from tests import builders as b
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-more = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+more = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 KEYS = [
     "violations",
@@ -322,7 +322,7 @@ def sent(reading: Reading, run: Run | None = None) -> None:
 LISTED = WHOLE["violations"][1]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(edits)
 def test_a_damaged_violations_file_is_never_clean(
     drawn: list[tuple[Callable[..., None], float, int]],

@@ -340,3 +340,25 @@ def test_a_failed_job_is_not_read_for_files() -> None:
 
     assert "fetch" not in cloud.steps
     assert "out of memory" in next(iter(cloud.published.values())).message
+
+
+def test_what_clarify_was_told_to_compute_tells_the_monitor_of_a_failed_job() -> None:
+    # Given a failed Clarify job whose schedule is gone and whose name tells nothing
+    config = "s3://loan-reports/config/analysis_config.json"
+    cloud = cloud_with(
+        status="Failed",
+        ProcessingJobName="fairness-202611231400",
+        FailureReason="ClientError: predictor not found",
+        AppSpecification={
+            "ImageUri": "205585389593.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-clarify-processing:1.0"
+        },
+        ProcessingInputs=[{"InputName": "analysis_config", "S3Input": {"S3Uri": config}}],
+    )
+    cloud.scheduled = None
+    cloud.stored[config] = b'{"methods": {"post_training_bias": {"methods": "all"}, "report": {}}}'
+
+    cloud.use_case()(event("Failed"))
+
+    (record,) = cloud.recorded.values()
+    assert (record.reading.outcome, record.reading.monitor.value) == (Outcome.FAILED, "bias")
+    assert Reason.MONITOR_KIND_FROM_ANALYSIS_CONFIG in record.reading.reasons

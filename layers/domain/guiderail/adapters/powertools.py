@@ -35,15 +35,15 @@ class StructuredJournal:
 
     def info(self, message: str, **fields: object) -> None:
         """Log a decision."""
-        self._logger.info(message, extra=fields)
+        self._logger.info(message, extra=fields, stacklevel=3)
 
     def warning(self, message: str, **fields: object) -> None:
         """Log what somebody may have to look at."""
-        self._logger.warning(message, extra=fields)
+        self._logger.warning(message, extra=fields, stacklevel=3)
 
     def error(self, message: str, **fields: object) -> None:
         """Log an error that is being handled, with its traceback."""
-        self._logger.exception(message, extra=fields)
+        self._logger.exception(message, extra=fields, stacklevel=3)
 
 
 def _dimension(text: str) -> str:

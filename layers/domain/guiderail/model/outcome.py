@@ -95,6 +95,7 @@ class Reason(StrEnum):
     MONITOR_KIND_FROM_JOB_NAME = "monitor_kind_from_job_name"
     MONITOR_KIND_FROM_REPORT = "monitor_kind_from_report"
     MONITOR_KIND_FROM_JOB_DEFINITION = "monitor_kind_from_job_definition"
+    MONITOR_KIND_FROM_ANALYSIS_CONFIG = "monitor_kind_from_analysis_config"
     MONITOR_KIND_ASSUMED = "monitor_kind_assumed"
     OWN_CONTAINER = "own_container"
     SCHEDULE_NOT_FOUND = "schedule_not_found"

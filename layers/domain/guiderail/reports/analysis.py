@@ -88,7 +88,19 @@ class Analysis(msgspec.Struct):
         return tuple((self.explanations.kernel_shap if self.explanations else None) or ())
 
 
+class AnalysisConfig(msgspec.Struct):
+    """Clarify's input analysis_config.json; the names of ``methods`` tell what is computed."""
+
+    methods: dict[str, Any]
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether bias metrics are computed."""
+        return bool({"pre_training_bias", "post_training_bias"} & self.methods.keys())
+
+
 _DECODER = msgspec.json.Decoder(Analysis)
+_CONFIG_DECODER = msgspec.json.Decoder(AnalysisConfig)
 
 
 def read_analysis(content: bytes, file: str = "analysis.json") -> Analysis:
@@ -104,3 +116,12 @@ def read_analysis(content: bytes, file: str = "analysis.json") -> Analysis:
             remedy="Pass an analysis file of Clarify",
         )
     return analysis
+
+
+def read_analysis_config(content: bytes, file: str = "analysis_config.json") -> AnalysisConfig:
+    """Read what Clarify was told to compute.
+
+    Raises:
+        MalformedReportError: It is not JSON, or has no object ``methods``.
+    """
+    return decode(content, _CONFIG_DECODER, file)

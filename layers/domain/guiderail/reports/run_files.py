@@ -8,7 +8,12 @@ from typing import TypeVar
 import msgspec
 
 from guiderail.errors import GuiderailError
-from guiderail.reports.analysis import Analysis, read_analysis
+from guiderail.reports.analysis import (
+    Analysis,
+    AnalysisConfig,
+    read_analysis,
+    read_analysis_config,
+)
 from guiderail.reports.constraints import Constraints, read_constraints
 from guiderail.reports.statistics import Statistics, read_statistics
 from guiderail.reports.violations import FILE_NAMES, Violation, read_violations
@@ -18,6 +23,7 @@ T = TypeVar("T")
 STATISTICS = "statistics.json"
 CONSTRAINTS = "constraints.json"
 ANALYSIS = "analysis.json"
+ANALYSIS_CONFIG = "analysis_config.json"
 
 
 class Files(msgspec.Struct):
@@ -25,6 +31,10 @@ class Files(msgspec.Struct):
 
     contents: dict[str, bytes] = {}
     failures: dict[str, GuiderailError] = {}
+
+    def with_those_of(self, other: Files) -> Files:
+        """Both together."""
+        return Files({**self.contents, **other.contents}, {**self.failures, **other.failures})
 
     def left(self, names: Iterable[str]) -> list[str]:
         """Those of some names that the run left, fetched or not."""
@@ -44,6 +54,7 @@ class ParsedRun(msgspec.Struct):
     statistics: Statistics | None = None
     constraints: Constraints | None = None
     analysis: Analysis | None = None
+    analysis_config: AnalysisConfig | None = None
     baseline_statistics: Statistics | None = None
     baseline_constraints: Constraints | None = None
     baseline_analysis: Analysis | None = None
@@ -76,6 +87,7 @@ def parse_run(run: Files, baseline: Files | None = None) -> ParsedRun:
         statistics=read(run, STATISTICS, read_statistics),
         constraints=read(run, CONSTRAINTS, read_constraints),
         analysis=read(run, ANALYSIS, read_analysis),
+        analysis_config=read(run, ANALYSIS_CONFIG, read_analysis_config),
         baseline_statistics=read(base, STATISTICS, read_statistics, "baseline/"),
         baseline_constraints=read(base, CONSTRAINTS, read_constraints, "baseline/"),
         baseline_analysis=read(base, ANALYSIS, read_analysis, "baseline/"),

@@ -109,7 +109,7 @@ def kind_before_reading(
 
 
 def kind_from_files(parsed: ParsedRun) -> tuple[MonitorKind, tuple[Reason, ...]]:
-    """Tell the monitor from what it wrote: violations, else statistics, else analysis."""
+    """Tell the monitor from what it wrote, else from what Clarify was told to compute."""
     reasons = (Reason.MONITOR_KIND_FROM_REPORT,)
     if parsed.violations:
         kinds = [violation.kind for violation in parsed.violations]
@@ -124,6 +124,9 @@ def kind_from_files(parsed: ParsedRun) -> tuple[MonitorKind, tuple[Reason, ...]]
     if parsed.constraints:
         quality = parsed.constraints.features is None
         return (MonitorKind.MODEL_QUALITY if quality else MonitorKind.DATA_QUALITY), reasons
+    if parsed.analysis_config:
+        kind = MonitorKind.BIAS if parsed.analysis_config.has_bias else MonitorKind.EXPLAINABILITY
+        return kind, (Reason.MONITOR_KIND_FROM_ANALYSIS_CONFIG,)
     if parsed.violations_file and parsed.violations_file.startswith(("constraints_", "community_")):
         return MonitorKind.CUSTOM, reasons
     return MonitorKind.DATA_QUALITY, (Reason.MONITOR_KIND_ASSUMED,)

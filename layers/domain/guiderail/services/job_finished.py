@@ -31,7 +31,12 @@ from guiderail.reports.run_files import Files, ParsedRun, parse_run
 from guiderail.services.alerting import alert_for, severity, worst_first
 from guiderail.services.identify import kind_before_reading, ruled_out, ruled_out_by_event
 from guiderail.services.reading import read_outcome
-from guiderail.services.report_places import baseline_places, companion_places, violations_places
+from guiderail.services.report_places import (
+    baseline_places,
+    companion_places,
+    config_places,
+    violations_places,
+)
 from guiderail.services.retraining import RetrainingPlan, carry_out
 
 
@@ -123,19 +128,17 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
 
     def _fetch(self, job: ProcessingJob, schedule: MonitoringSchedule | None) -> ParsedRun:
         """Read what an ended run left; one that failed or was stopped left nothing to rely on."""
-        if job.status != "Completed" or not job.report_uri:
-            return ParsedRun()
         kind, _ = kind_before_reading(job, schedule)
-        found = Files()
-        for places in violations_places(job, kind):
-            found = self.files.fetch(places)
-            if found.contents or found.failures:
-                break
-        companions = self.files.fetch(companion_places(job, kind))
-        run = Files(
-            {**found.contents, **companions.contents}, {**found.failures, **companions.failures}
-        )
-        parsed = parse_run(run)
+        left = Files()
+        if job.status == "Completed" and job.report_uri:
+            for places in violations_places(job, kind):
+                left = self.files.fetch(places)
+                if left.contents or left.failures:
+                    break
+            left = left.with_those_of(self.files.fetch(companion_places(job, kind)))
+        if kind is None and not left.contents and (places := config_places(job)):
+            left = left.with_those_of(Files(self.files.fetch(places).contents))
+        parsed = parse_run(left)
         places = baseline_places(job, parsed)
         if not places:
             return parsed

@@ -15,7 +15,13 @@ from guiderail.model.run import Reading
 from guiderail.reports.analysis import Analysis
 from guiderail.reports.attribution import attribution_shifts, ndcg
 from guiderail.reports.json_text import number
-from guiderail.reports.run_files import ANALYSIS, CONSTRAINTS, STATISTICS, ParsedRun
+from guiderail.reports.run_files import (
+    ANALYSIS,
+    ANALYSIS_CONFIG,
+    CONSTRAINTS,
+    STATISTICS,
+    ParsedRun,
+)
 from guiderail.reports.statistics import Metric
 from guiderail.reports.violations import KNOWN_CHECKS, Violation
 from guiderail.reports.wording import UNRECOGNISED, Said, read_wording, snake_case
@@ -185,7 +191,7 @@ def _ended_badly(
 
 def _note_errors(parsed: ParsedRun, notes: _Notes) -> None:
     for file, error in parsed.errors.items():
-        if file.startswith("baseline/"):
+        if not _is_of_report(file):
             notes.add(Reason.BASELINE_UNREADABLE, str(error))
             continue
         reason = {
@@ -200,11 +206,16 @@ def _note_errors(parsed: ParsedRun, notes: _Notes) -> None:
             notes.add(Reason.REPORT_TOO_LARGE)
 
 
+def _is_of_report(file: str) -> bool:
+    """Whether a file is the run's own result, and no input of it."""
+    return not file.startswith("baseline/") and file != ANALYSIS_CONFIG
+
+
 def _why_unread(
     parsed: ParsedRun, job: ProcessingJob | None, kind: MonitorKind
 ) -> tuple[Reason, str] | tuple[Reason] | None:
     """Why a run without violations cannot be called clean; None where its report was read."""
-    if any(not file.startswith("baseline/") for file in parsed.errors):
+    if any(_is_of_report(file) for file in parsed.errors):
         # the error itself was noted; a damaged file beside an empty list proves nothing
         return (next(iter(_reasons_of_errors(parsed))),)
     says_violations = job is not None and "CompletedWithViolations" in job.exit_message

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from guiderail.model.job import ProcessingJob
 from guiderail.model.outcome import MonitorKind
-from guiderail.reports.run_files import ANALYSIS, CONSTRAINTS, STATISTICS, ParsedRun
+from guiderail.reports.run_files import (
+    ANALYSIS,
+    ANALYSIS_CONFIG,
+    CONSTRAINTS,
+    STATISTICS,
+    ParsedRun,
+)
 from guiderail.reports.violations import FILE_NAMES
 from guiderail.services.identify import CLARIFY_KINDS
 
@@ -29,6 +35,12 @@ def companion_places(job: ProcessingJob, kind: MonitorKind | None) -> dict[str, 
     else:
         names = [ANALYSIS if kind in CLARIFY_KINDS else STATISTICS]
     return {name: _within(job.report_uri, name) for name in names}
+
+
+def config_places(job: ProcessingJob) -> dict[str, str]:
+    """Place of what Clarify was told to compute, asked where neither schedule nor report tells the monitor."""
+    config = job.inputs.get("analysis_config", "")
+    return {ANALYSIS_CONFIG: _within(config, ANALYSIS_CONFIG)} if config else {}
 
 
 def baseline_places(job: ProcessingJob, parsed: ParsedRun) -> dict[str, str]:
