@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from guiderail_local.cloud import LocalCloud
 from guiderail_local.runs import DETAIL_TYPE, RunFolder
 from guiderail_local.sagemaker import PipelineStart
+from guiderail_local.staging import stage
 
 SOURCE = "guiderail.probe"
 """Nobody may put events of ``aws.*``; the rule listens to this source as well."""
@@ -78,11 +79,9 @@ class Player:
         self._log_group = stack.physical_id("OnJobFinishedLogGroup")
         self._events = cloud.client("events")
         self._sqs = cloud.client("sqs")
-        self._s3 = cloud.client("s3")
         self._dynamodb = cloud.client("dynamodb")
         self._states = cloud.client("stepfunctions")
         self._logs = cloud.client("logs")
-        self._buckets: set[str] = set()
         self._alerts_heard, arn = self._make_queue("alerts-heard")
         cloud.client("sns").subscribe(
             TopicArn=stack.physical_id("AlertTopic"), Protocol="sqs", Endpoint=arn
@@ -99,10 +98,7 @@ class Player:
     def play(self, run: RunFolder) -> Ending:
         """Send a run's event and follow it to its end."""
         sagemaker = self._cloud.sagemaker
-        sagemaker.register_job(run.job)
-        if run.schedule is not None:
-            sagemaker.register_schedule(run.schedule)
-        self._upload(run)
+        stage(self._cloud, [run])
         started_before = len(sagemaker.starts)
         sent_at = time.time()
         for _ in range(run.send):
@@ -144,14 +140,6 @@ class Player:
         url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         described = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return url, described["Attributes"]["QueueArn"]
-
-    def _upload(self, run: RunFolder) -> None:
-        for bucket in sorted(run.buckets() - self._buckets):
-            self._s3.create_bucket(Bucket=bucket)
-            self._buckets.add(bucket)
-        for uri, file in run.objects():
-            bucket, _, key = uri.removeprefix("s3://").partition("/")
-            self._s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
 
     def _put_event(self, run: RunFolder) -> None:
         answer = self._events.put_events(

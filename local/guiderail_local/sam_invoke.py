@@ -27,7 +27,8 @@ from guiderail_local.cloud import ACCOUNT, REGION, LocalCloud
 from guiderail_local.environment import REPOSITORY, find_uv
 from guiderail_local.errors import LocalCloudError, SetUpError
 from guiderail_local.forwarding import forwarded
-from guiderail_local.runs import BUILT_IN, RunFolder, read_run, read_runs
+from guiderail_local.runs import BUILT_IN, read_run, read_runs
+from guiderail_local.staging import stage
 from guiderail_local.template import read_template, with_environment
 
 BUILD = Path(".aws-sam", "local")
@@ -96,20 +97,6 @@ def build(repository: Path = REPOSITORY) -> None:
     )
     if done.returncode != 0:
         raise SetUpError("the build failed", "See above.")
-
-
-def stage(cloud: LocalCloud, runs: Sequence[RunFolder]) -> None:
-    """Put into the cloud what these runs left behind, without telling anybody that they ended."""
-    s3 = cloud.client("s3")
-    for bucket in sorted({bucket for run in runs for bucket in run.buckets()}):
-        s3.create_bucket(Bucket=bucket)
-    for run in runs:
-        cloud.sagemaker.register_job(run.job)
-        if run.schedule is not None:
-            cloud.sagemaker.register_schedule(run.schedule)
-        for uri, file in run.objects():
-            bucket, _, key = uri.removeprefix("s3://").partition("/")
-            s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
 
 
 def as_batch(event: Mapping[str, Any]) -> Mapping[str, Any]:
