@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 from guiderail.errors import AccessDeniedError, PermanentError, ThrottledError
 from guiderail.model.finding import Finding, Subject
@@ -96,6 +97,18 @@ def test_a_cause_that_is_not_known_is_no_cause_to_retrain(found: Finding) -> Non
     )
 
     assert decision.reason is Reason.RETRAINING_BLOCKED_UNKNOWN_CAUSE
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [Reason.ROWS_BELOW_MINIMUM, Reason.VIOLATION_COUNT_DISAGREES, Reason.STATISTICS_UNREADABLE],
+)
+def test_a_doubtful_report_is_no_ground_to_act_on(doubt: Reason) -> None:
+    reading = msgspec.structs.replace(b.reading(LOW_AUC), reasons=(doubt,))
+
+    decision = plan(RetrainingRule("*", RetrainingMode.AUTO)).decide(b.run(), reading)
+
+    assert decision.reason is Reason.RETRAINING_BLOCKED_DOUBTFUL_REPORT
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o.is_unhealthy])
