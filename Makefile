@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 export SAM_CLI_TELEMETRY := 0
 # the layer is built by the runtime's own Python, from PATH or from pyenv
 RUNTIME_BIN := $(dir $(lastword $(wildcard $(HOME)/.pyenv/versions/$(RUNTIME)*/bin/python$(RUNTIME))))
-export PATH := $(CURDIR)/.venv/bin:$(PATH):$(RUNTIME_BIN)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)$(if $(RUNTIME_BIN),:$(RUNTIME_BIN))
 
 PYTHON := .venv/bin/python
 FUNCTION ?= OnJobFinished

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import guiderail
 import pytest
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.observability import METRICS
-from guiderail.settings import Settings
+from guiderail.settings import Settings, settings_from
+from guiderail_cli.main import app
+from typer.main import get_command
 
 from tests.template import load, of_type
 
@@ -56,6 +59,34 @@ def test_settings() -> None:
     assert sorted(function["Environment"]["Variables"]) == sorted(variables)
 
 
+def test_defaults_of_settings() -> None:
+    rows = re.findall(r"^\| `(GUIDERAIL_\w+)` \|([^|]*)\|", README, flags=re.M)
+    named = {name: default.strip().strip("`") for name, default in rows}
+    required = {"table", "alert_state_machine", "dead_letter_queue"}
+    assert {name for name in named if not named[name]} == {
+        *(f"GUIDERAIL_{name.upper()}" for name in required),
+        "GUIDERAIL_RETRAINING_PIPELINES",
+        "GUIDERAIL_PIPELINE_PARAMETERS",
+    }
+    unset = {f"GUIDERAIL_{name.upper()}": "given" for name in required}
+    given = {name: default for name, default in named.items() if default}
+    assert settings_from(unset) == settings_from(given | unset)
+
+
+def test_defaults_of_the_template_are_those_of_the_settings() -> None:
+    template = load()
+    variables = template["Resources"]["OnJobFinished"]["Properties"]["Environment"]["Variables"]
+    parameters = {
+        name: template["Parameters"].get(value["Ref"], {})
+        for name, value in variables.items()
+        if "Ref" in value
+    }
+    from_template = {n: str(p["Default"]) for n, p in parameters.items() if "Default" in p}
+    without = {name: "given" for name in variables if name not in from_template}
+    assert len(from_template) >= 6
+    assert settings_from(without | from_template) == settings_from(without)
+
+
 def test_functions() -> None:
     template = load()
     functions = of_type(template["Resources"], "AWS::Serverless::Function")
@@ -78,8 +109,25 @@ def test_events() -> None:
 def test_make_targets_named_in_the_documents_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     for document in DOCUMENTS:
-        for target in re.findall(r"`make ([a-z]+)", document.read_text()):
+        for target in re.findall(r"(?:`|^)make ([a-z]+)", document.read_text(), flags=re.M):
             assert target in targets, f"{document.name} names make {target}"
+
+
+def test_tools_have_one_version_everywhere() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    uv = re.search(r"^UV_VERSION := (\S+)$", makefile, flags=re.M)
+    assert uv and f'"uv=={uv[1]}"' in (ROOT / "pyproject.toml").read_text()
+    names = ("Makefile", "README.md", "layers/*.py", "local/**/*.py", "benchmarks/*.py")
+    text = "".join(p.read_text() for name in names for p in sorted(ROOT.glob(name)))
+    assert len(set(re.findall(r"aws-sam-cli==([\d.]+)", text))) == 1
+
+
+def test_options_of_inspect() -> None:
+    usage = re.search(r"^guiderail inspect .*$", README, flags=re.M)
+    assert usage
+    commands: Any = get_command(app)
+    taken = {option for p in commands.commands["inspect"].params for option in p.opts}
+    assert set(re.findall(r"--[a-z-]+", usage[0])) <= taken
 
 
 def test_changelog_has_the_version() -> None:
