@@ -15,9 +15,17 @@ from guiderail.model.finding import Finding
 from guiderail.model.outcome import Outcome
 from guiderail.model.run import Reading
 from guiderail.reports.run_files import Files, parse_run
-from guiderail.services.alerting import figure, finding_fields, next_step, printable, worst_first
+from guiderail.services.alerting import (
+    figure,
+    finding_fields,
+    finding_notes,
+    next_step,
+    printable,
+    worst_first,
+)
 from guiderail.services.identify import ruled_out
 from guiderail.services.reading import read_outcome
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -145,19 +153,19 @@ def _print(path: str, reading: Reading) -> None:
     for sentence in reading.evidence:
         console.print(f"evidence: {escape(printable(sentence))}")
     if reading.findings:
-        table = Table("subject", "check", "observed", "threshold", "bad when", "note")
-        for f in worst_first(reading.findings):
-            note = "" if f.parsed else f"unparsed: {f.description or 'no description'}"
+        worst = worst_first(reading.findings)
+        table = Table(box=SIMPLE_HEAD)
+        for heading in ("subject", "check", "observed", "threshold", "bad when"):
+            table.add_column(heading, overflow="fold")
+        for f in worst:
             direction = f.direction.value.replace("_", " ") if f.direction else "unknown"
-            cells = (
-                str(f.subject),
-                f.check,
-                figure(f.observed, f.unit),
-                figure(f.threshold, f.unit),
-                direction,
-                note,
-            )
+            numbers = (figure(f.observed, f.unit), figure(f.threshold, f.unit))
+            cells = (str(f.subject), f.check, *numbers, direction)
             table.add_row(*(escape(printable(cell)) for cell in cells))
         console.print(table)
+        for f in worst:
+            unparsed = [] if f.parsed else [f"unparsed: {f.description or 'no description'}"]
+            if notes := "; ".join([*unparsed, *finding_notes(f)]):
+                console.print(escape(printable(f"{f.subject}: {notes}")))
     if reading.outcome is not Outcome.CLEAN:
         console.print(f"next step: {next_step(reading)}")

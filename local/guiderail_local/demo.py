@@ -44,6 +44,8 @@ def demo(
 
     Exit status: 0 if every run ended as its manifest says, 1 if one did not, 3 if the local cloud
     could not be set up or a run cannot be read.
+
+    Example: guiderail demo --runs my-runs --json
     """
     timeline: Timeline = JsonTimeline() if as_json else PrintedTimeline()
     try:

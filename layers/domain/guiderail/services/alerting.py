@@ -139,9 +139,7 @@ def _message(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
     if reading.findings:
         lines += ["", f"Findings ({len(reading.findings)}), worst first:"]
         worst = worst_first(reading.findings)
-        lines += [
-            f"- {line}" for finding in worst[:MOST_FINDINGS] for line in _finding_lines(finding)
-        ]
+        lines += [f"- {_finding_line(finding)}" for finding in worst[:MOST_FINDINGS]]
         if len(worst) > MOST_FINDINGS:
             lines.append(f"- and {len(worst) - MOST_FINDINGS} more in the report")
     lines += ["", f"Next step: {next_step(reading)}", *_retraining_lines(retraining)]
@@ -160,26 +158,30 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     )
 
 
-def _finding_lines(finding: Finding) -> list[str]:
-    observed = figure(finding.observed, finding.unit)
-    threshold = figure(finding.threshold, finding.unit)
+def _finding_line(finding: Finding) -> str:
     side = f", bad {finding.direction.value.replace('_', ' ')}" if finding.direction else ""
+    line = f"{finding.subject}: {finding.check}: "
     if not finding.parsed or finding.observed is None:
-        lines = [f"{finding.subject}: {finding.check}: {finding.description or 'no description'}"]
+        line += finding.description or "no description"
     else:
-        lines = [
-            f"{finding.subject}: {finding.check}: observed {observed}, threshold {threshold}{side}"
-        ]
+        observed = figure(finding.observed, finding.unit)
+        line += f"observed {observed}, threshold {figure(finding.threshold, finding.unit)}{side}"
+    return "; ".join([line, *finding_notes(finding)])
+
+
+def finding_notes(finding: Finding) -> list[str]:
+    """What the run's and the baseline's files add to a finding, for people."""
+    notes = []
     current, baseline = finding.current, finding.baseline
     if current and baseline and current.mean is not None and baseline.mean is not None:
-        lines[0] += f"; mean {current.mean:.6g} (baseline {baseline.mean:.6g})"
+        notes.append(f"mean {current.mean:.6g} (baseline {baseline.mean:.6g})")
     if current and current.missing:
-        lines[0] += f"; {current.missing} missing"
+        notes.append(f"{current.missing} missing")
     moved = [s for s in finding.shifts if s.baseline_rank != s.current_rank][:5]
     if moved:
-        ranks = ", ".join(f"{s.feature} {s.baseline_rank} to {s.current_rank}" for s in moved)
-        lines[0] += f"; moved in rank: {ranks}"
-    return lines
+        ranks = (f"{s.feature} {s.baseline_rank} to {s.current_rank}" for s in moved)
+        notes.append(f"moved in rank: {', '.join(ranks)}")
+    return notes
 
 
 def figure(value: float | None, unit: str | None) -> str:
