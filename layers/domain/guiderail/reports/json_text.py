@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import codecs
 import math
+import re
 from typing import TypeVar
 
 import msgspec
@@ -32,46 +33,53 @@ def decode(content: bytes, decoder: msgspec.json.Decoder[T], file: str) -> T:
 
     The typed decoder skips what nobody asks for (the KLL sketches are most of a statistics file)
     without building it. Files with bare NaN or Infinity, which JSON forbids and reports contain, or
-    with a byte-order mark, take the slower way through ``json``.
+    with a byte-order mark, are mended first, which is slower.
 
     Raises:
         MalformedReportError: The content is not JSON or has another shape; names file and place.
     """
-    try:
+    if not content.isascii():
         # the typed decoder does not look at the encoding of what it skips
-        if not content.isascii():
+        try:
             content.decode()
+        except UnicodeDecodeError as exc:
+            raise _malformed(file, exc) from exc
+    try:
         return decoder.decode(content)
     except msgspec.ValidationError as exc:
-        # an overflowing number such as 1e999 is the one shape error that json reads
+        # an overflowing number such as 1e999 is the one shape error that can be mended
         if "out of range" not in str(exc):
             raise _malformed(file, exc) from exc
         strict_error: Exception = exc
     except (ValueError, RecursionError) as exc:
         strict_error = exc
     try:
-        return decoder.decode(_kept_to_json(content))
+        return decoder.decode(_mended(content))
     except msgspec.ValidationError as exc:
         raise _malformed(file, exc) from exc
-    except (ValueError, RecursionError, OverflowError):
+    except (ValueError, RecursionError):
         raise _malformed(file, strict_error) from strict_error
 
 
-def _kept_to_json(content: bytes) -> bytes:
-    """Write a file anew with text in place of the numbers that JSON lacks."""
-    loaded = json.loads(
-        content.decode("utf-8-sig"), parse_constant=str, parse_float=_float, parse_int=_integer
-    )
-    return msgspec.json.encode(loaded)
+_STRINGS_AND_ODD_NUMBERS = re.compile(
+    rb'"[^"\\]*(?:\\.[^"\\]*)*"'  # passed over: what looks like a number in text is none
+    rb"|-?(?:NaN|Infinity)\b"
+    rb"|(?<![\w.+-])-?\d+(?:\.\d+)?[eE]\+?\d{3,}"
+    rb"|(?<![\w.+-])-?\d{19,}(?![\d.eE])",
+    re.DOTALL,
+)
 
 
-def _float(text: str) -> float | str:
-    return value if math.isfinite(value := float(text)) else str(value)
+def _mended(content: bytes) -> bytes:
+    """Put the numbers that JSON lacks, or that no float holds, into quotes; drop a byte-order mark.
+
+    Works on the bytes: Python objects of a large file would not fit into a function's memory.
+    """
+    return _STRINGS_AND_ODD_NUMBERS.sub(_quoted, content.removeprefix(codecs.BOM_UTF8))
 
 
-def _integer(text: str) -> int | str:
-    # beyond 64 bits it is no count of anything; as text it stays readable
-    return int(text) if len(text) < 19 else text
+def _quoted(token: re.Match[bytes]) -> bytes:
+    return token[0] if token[0].startswith(b'"') else b'"' + token[0] + b'"'
 
 
 def _malformed(file: str, exc: Exception) -> MalformedReportError:
