@@ -1,6 +1,6 @@
 """Measures, prints a table and writes benchmarks/latest.json.
 
-    python -m benchmarks                      everything, about ten minutes
+    python -m benchmarks                      everything, about five minutes
     python -m benchmarks --only calls --json  one of them, as JSON
 
 Exit codes: 0 measured (met or not), 1 a benchmark could not run, 2 wrong use.
@@ -9,8 +9,6 @@ Exit codes: 0 measured (met or not), 1 a benchmark could not run, 2 wrong use.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import platform
@@ -21,7 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import calls, cold_start, mutations, parsing, size
+from benchmarks.environments import EnvironmentMissingError
 from benchmarks.result import Result
+from layers import build
+from layers.precompile import PrecompileError
 
 BENCHMARKS = {
     "calls": calls.measure,
@@ -49,10 +50,8 @@ def main() -> int:
     for name in chosen:
         print(f"measuring {name} …", file=sys.stderr)
         try:
-            # the function under measurement prints its metrics
-            with contextlib.redirect_stdout(io.StringIO()):
-                results += BENCHMARKS[name](options.quick)
-        except (OSError, RuntimeError) as exc:
+            results += BENCHMARKS[name](options.quick)
+        except (OSError, RuntimeError, EnvironmentMissingError, PrecompileError) as exc:
             print(f"{name} could not run: {exc}", file=sys.stderr)
             return 1
     document = {
@@ -60,6 +59,7 @@ def main() -> int:
             "processor": platform.machine(),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
+            "python of the runtime": build.runtime_version(),
         },
         "results": [result.as_json() for result in results],
     }
@@ -79,8 +79,11 @@ def _print(results: list[Result]) -> None:
         spread = f"{r.low:.3g}–{r.high:.3g} of {r.runs}" if r.runs > 1 else ""
         target = "" if r.target is None else f"≤ {r.target:g}"
         unit = "" if r.unit == "ratio" else f" {r.unit}"
-        table.add_row(r.name, f"{r.median:.3g}{unit}", spread, target, met, r.note)
-    Console().print(table)
+        median = "" if r.median is None else f"{r.median:.3g}{unit}"
+        table.add_row(r.name, median, spread, target, met, r.note)
+    console = Console()
+    # in a pipe there is no width to keep to
+    Console(width=None if console.is_terminal else 170).print(table)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,24 @@
 """Cold starts on the Lambda runtime interface emulator, no Docker.
 
-The emulator's own REPORT line names a wrong init duration (its cold Duration holds the init); the true one
-stands in the line ``INIT REPORT(durationMs: …)``. What is compared is the time from the first request to
-its answer: init and first invocation together. Functions are run in turn, round by round.
+What is compared is the time from sending the first request to its answer: init and first invocation
+together. (The emulator's REPORT line names a wrong init duration, and its cold Duration holds the init; the
+true one stands in the line ``INIT REPORT(durationMs: …)``.) Functions are started in turn, round by
+round, each in a process of its own.
 
-- ours: `on_job_finished` with its layers as built for this machine's processor, bytecode included. The first
-  message is a run with violations; the whole path runs against a stand-in for AWS on loopback.
-- bare: creates the same boto3 clients and answers. It asks AWS nothing. Bytecode included.
-- usual: Powertools' logger, metrics, tracer, idempotency, batch and models, eager clients, its packages without
-  bytecode and on a file system that cannot be written, as plain `sam build` ships them.
-- sagemaker, evidently: import the package and answer. With bytecode, which is more than they get in practice.
+ours
+    `on_job_finished` with its layers as `make build` makes them for this machine's processor. The first
+    message is a run with violations: the whole path runs against a stand-in for AWS on loopback.
+bare
+    Creates the same boto3 clients, answers, and asks AWS nothing. Built the same way: with bytecode.
+usual
+    Powertools' logger, metrics, tracer, idempotency, batch and event models, pydantic models, the same
+    eager clients; asks AWS nothing. Its packages have no bytecode, as plain `sam build` ships them, and
+    Python may write none, as in Lambda. The X-Ray SDK brings botocore into them, where Python finds it
+    before the runtime's; measured a second time without that, to its advantage.
+sagemaker, evidently
+    Import the package and answer. With bytecode, which is more than they get in practice.
 
-boto3 belongs to the runtime and has bytecode everywhere.
+The runtime's own boto3 has bytecode everywhere.
 """
 
 from __future__ import annotations
@@ -22,37 +29,39 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import environments, shipped
 from benchmarks.calls import environment
-from benchmarks.result import Result, of_pairs
+from benchmarks.result import Result, not_measured, of_pairs
 from benchmarks.stub_aws import ARN, StubAws, batch, job_event
 
-ROOT = Path(__file__).parent.parent
-BUILD = ROOT / ".aws-sam" / "local"
-KEPT = ROOT / ".local" / "benchmarks"
 COMPARATORS = Path(__file__).parent / "comparators"
-RUNTIME = ["boto3==1.43.108", "awslambdaric==4.2.2"]
-USUAL = ["aws-lambda-powertools[tracer,parser]==3.37.0", "jmespath"]
-HEAVY = {"sagemaker": ["sagemaker==2.257.7"], "evidently": ["evidently==0.7.23"]}
+HEAVY = ("sagemaker", "evidently")
+HEAVY_ROUNDS = 3
+"""They have no target, and one start of them takes seconds."""
+
 _INIT = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)")
+_INVOKE = "/2015-03-31/functions/function/invocations"
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function to start cold: its module, where it imports from, and its first request."""
+    """A function to start cold: interpreter, module, where it imports from, and its first request."""
 
     name: str
+    python: Path
     module: str
     path: tuple[Path, ...]
-    request: Mapping[str, object] = field(default_factory=dict)
+    request: Mapping[str, object]
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -65,105 +74,56 @@ class Start:
 
 def measure(quick: bool) -> Iterator[Result]:
     """Start every function cold, round by round."""
-    parts = [
-        BUILD / "OnJobFinished",
-        *(BUILD / f"{n}Layer" / "python" for n in ("Domain", "Dependencies")),
-    ]
-    if not all(part.is_dir() for part in parts):
-        raise RuntimeError("nothing is built for this machine: run `make build` first")
-    python = _runtime()
-    emulator = _emulator()
-    usual = _packages("usual", USUAL, compiled=False)
-    shutil.copytree(COMPARATORS, KEPT / "comparators", dirs_exist_ok=True)
-    compiled = KEPT / "comparators"
-    subprocess.run(
-        [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", compiled],
-        check=True,
-    )
-    run = batch(job_event())
-    ruled_out = batch(job_event(AutoMLJobArn=ARN.replace("processing-job", "automl-job")))
-    functions = [
-        Function("ours", "app", tuple(parts), run),
-        Function("ours, ruled out", "app", tuple(parts), ruled_out),
-        Function("bare", "bare", (compiled,)),
-        Function("usual", "usual", (COMPARATORS, usual), {"Records": run["Records"]}),
-    ]
-    notes = []
-    for name, requirements in {} if quick else HEAVY.items():
-        try:
-            folder = _packages(name, requirements, compiled=True)
-        except subprocess.CalledProcessError as exc:
-            notes.append(f"{name} could not be installed: {exc}")
-        else:
-            functions.append(Function(name, f"imports_{name}", (compiled, folder)))
-    starts: dict[str, list[Start]] = {f.name: [] for f in functions}
-    with StubAws() as stub:
+    rounds = 3 if quick else 15
+    with tempfile.TemporaryDirectory() as folder, StubAws() as stub:
+        emulator = environments.emulator()
+        functions, missing = _functions(Path(folder), rounds, with_heavy=not quick)
+        starts: dict[str, list[Start]] = {f.name: [] for f in functions}
         # the first round warms the disk's cache and is not counted
-        for number in range((3 if quick else 9) + 1):
-            for function in functions:
-                if function.name in HEAVY and number > 3:
-                    continue
-                start = _start(emulator, python, function, stub.url)
-                if number:
-                    starts[function.name].append(start)
+        for number in range(rounds + 1):
+            turn = number % len(functions)
+            for function in (*functions[turn:], *functions[:turn]):
+                if number <= function.rounds:
+                    start = start_cold(emulator, function, stub.url)
+                    if number:
+                        starts[function.name].append(start)
     yield from _results(starts)
-    for note in notes:
-        print(note, file=sys.stderr)
+    for name, why in missing.items():
+        yield not_measured(f"cold start, ours / {name}", why)
 
 
-def _results(starts: Mapping[str, list[Start]]) -> Iterator[Result]:
-    ours = starts["ours"]
-    targets = {"bare": 1.25, "usual": 0.45}
-    for name in [n for n in starts if n not in ("ours", "ours, ruled out")]:
-        pairs = [(a.first_answer, b.first_answer) for a, b in zip(ours, starts[name], strict=False)]
-        millis = f"{_median(ours):.0f} ms / {_median(starts[name]):.0f} ms"
-        yield of_pairs(f"cold start, ours / {name}", pairs, targets.get(name), millis)
-    ignored = starts["ours, ruled out"]
-    pairs = [(a.first_answer, b.first_answer) for a, b in zip(ignored, starts["bare"], strict=True)]
-    yield of_pairs(
-        "cold start, ours with a ruled out job / bare", pairs, None, f"{_median(ignored):.0f} ms"
-    )
-    pairs = [(a.init, b.init) for a, b in zip(ours, starts["bare"], strict=True)]
-    yield of_pairs("init alone, ours / bare", pairs, None, "bare creates its clients at init")
+def start_cold(emulator: Path, function: Function, stub: str) -> Start:
+    """Start a function in a new process and send it its first request.
 
-
-def _median(starts: list[Start]) -> float:
-    return sorted(s.first_answer for s in starts)[len(starts) // 2]
-
-
-def _start(emulator: Path, python: Path, function: Function, stub: str) -> Start:
-    port, api = _free_port(), _free_port()
-    env = environment(stub) | {
-        "PATH": "/usr/bin:/bin",
-        "HOME": tempfile.gettempdir(),
-        "PYTHONPATH": os.pathsep.join(map(str, function.path)),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "AWS_LAMBDA_FUNCTION_NAME": "f",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-        "AWS_LAMBDA_FUNCTION_TIMEOUT": "60",
-        "AWS_XRAY_CONTEXT_MISSING": "IGNORE_ERROR",
-        "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
-        "LAMBDA_TASK_ROOT": str(function.path[0]),
-    }
-    addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
-    addresses += ["--runtime-api-address", f"127.0.0.1:{api}"]
-    command = [emulator, "--log-level", "info", *addresses, python, "-m", "awslambdaric"]
-    with tempfile.TemporaryFile() as log:
+    Raises:
+        RuntimeError: It did not answer, or named a message that failed; holds the end of its log.
+    """
+    port, api = _free_ports()
+    command = [emulator, "--log-level", "info"]
+    command += ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
+    command += ["--runtime-api-address", f"127.0.0.1:{api}"]
+    command += [function.python, "-m", "awslambdaric", f"{function.module}.handler"]
+    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [*map(str, command), f"{function.module}.handler"],
+            [str(part) for part in command],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=env,
+            env=_environment(function, stub) | {"HOME": home},
+            cwd=function.path[0],
             start_new_session=True,
         )
+        answer: object = None
         try:
             _wait_for(port)
-            url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
-            request = urllib.request.Request(url, data=json.dumps(function.request).encode())
+            body = json.dumps(function.request).encode()
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{_INVOKE}", data=body)
             began = time.perf_counter()
             with urllib.request.urlopen(request, timeout=120) as response:
-                answer = json.loads(response.read())
+                content = response.read()
             took = (time.perf_counter() - began) * 1000
+            answer = json.loads(content)
+        except OSError as exc:
+            answer = exc
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -175,83 +135,100 @@ def _start(emulator: Path, python: Path, function: Function, stub: str) -> Start
     return Start(float(init[1]), took)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _functions(
+    folder: Path, rounds: int, *, with_heavy: bool
+) -> tuple[list[Function], dict[str, str]]:
+    python = environments.python_with("runtime")
+    ours = tuple(shipped.unpacked(shipped.runnable(), folder / "ours"))
+    plain = tuple(shipped.unpacked(shipped.runnable(), folder / "plain"))
+    for cache in [c for place in plain for c in place.rglob("__pycache__")]:
+        shutil.rmtree(cache)
+    compiled = _compiled_comparators(python, folder / "compiled")
+    sources = folder / "sources"
+    shutil.copytree(COMPARATORS, sources, ignore=shutil.ignore_patterns("__pycache__"))
+    own, also = environments.packages_without_bytecode("usual")
+    run = batch(job_event())
+    ignored = batch(job_event(AutoMLJobArn=ARN.replace("processing-job", "automl-job")))
+    functions = [
+        Function("ours", python, "app", ours, run, rounds),
+        Function("bare", python, "bare", (compiled,), run, rounds),
+        Function("usual", python, "usual", (sources, own, also), run, rounds),
+        Function("usual, runtime's botocore", python, "usual", (sources, own), run, rounds),
+        Function("ours, job ruled out", python, "app", ours, ignored, rounds),
+        Function("ours, no bytecode", python, "app", plain, run, rounds),
+    ]
+    missing = {}
+    for name in HEAVY if with_heavy else ():
+        try:
+            heavy = environments.python_with(name, module=name)
+        except environments.EnvironmentMissingError as error:
+            missing[name] = str(error)
+        else:
+            module = f"imports_{name}"
+            functions.append(Function(name, heavy, module, (compiled,), run, HEAVY_ROUNDS))
+    return functions, missing
+
+
+def _compiled_comparators(python: Path, target: Path) -> Path:
+    shutil.copytree(COMPARATORS, target, ignore=shutil.ignore_patterns("__pycache__"))
+    compile_all = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    subprocess.run([str(part) for part in (*compile_all, target)], check=True)
+    return target
+
+
+def _results(starts: Mapping[str, list[Start]]) -> Iterator[Result]:
+    def ratio(name: str, ours: str, theirs: str, target: float | None = None) -> Result:
+        a, b = starts[ours], starts[theirs]
+        pairs = [(x.first_answer, y.first_answer) for x, y in zip(a, b, strict=False)]
+        return of_pairs(name, pairs, target, f"{_typical(a)} / {_typical(b)}")
+
+    yield ratio("cold start, ours / bare", "ours", "bare", 1.25)
+    yield ratio("cold start, ours / usual as built", "ours", "usual", 0.45)
+    yield ratio(
+        "cold start, ours / usual with the runtime's botocore", "ours", "usual, runtime's botocore"
+    )
+    for name in HEAVY:
+        if name in starts:
+            yield ratio(f"cold start, ours / {name}", "ours", name)
+    yield ratio("cold start, job ruled out by its event / bare", "ours, job ruled out", "bare")
+    yield ratio("cold start, ours / ours without bytecode", "ours", "ours, no bytecode")
+
+
+def _typical(starts: list[Start]) -> str:
+    answered = statistics.median(s.first_answer for s in starts)
+    return f"{answered:.0f} ms, init {statistics.median(s.init for s in starts):.0f}"
+
+
+def _environment(function: Function, stub: str) -> dict[str, str]:
+    return environment(stub) | {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join(map(str, function.path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AWS_LAMBDA_FUNCTION_NAME": "OnJobFinished",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": "60",
+        "AWS_XRAY_CONTEXT_MISSING": "IGNORE_ERROR",
+        "GUIDERAIL_RETRAINING_PLAN": "*=suggest",
+        "LAMBDA_TASK_ROOT": str(function.path[0]),
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        # neither package may call home
+        "DO_NOT_TRACK": "1",
+        "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
+    }
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1]), int(other.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:
-    for _ in range(200):
+    for _ in range(500):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.02)
+        time.sleep(0.01)
     raise RuntimeError("the runtime emulator did not start")
-
-
-def _runtime() -> Path:
-    """An environment like the runtime's: CPython 3.13, boto3 and the runtime client, with bytecode."""
-    venv = KEPT / "runtime"
-    python = venv / "bin" / "python"
-    if not python.exists():
-        _uv("venv", "-q", "--python", _python_313(), str(venv))
-        _uv("pip", "install", "-q", "--python", str(python), "--compile-bytecode", *RUNTIME)
-    return python
-
-
-def _packages(name: str, requirements: list[str], *, compiled: bool) -> Path:
-    folder = KEPT / name
-    if not folder.exists():
-        making = KEPT / f"{name}.making"
-        shutil.rmtree(making, ignore_errors=True)
-        flags = ["--compile-bytecode"] if compiled else []
-        interpreter = str(_runtime())
-        _uv(
-            "pip",
-            "install",
-            "-q",
-            "--python",
-            interpreter,
-            *flags,
-            "--target",
-            str(making),
-            *requirements,
-        )
-        making.rename(folder)
-    return folder
-
-
-def _emulator() -> Path:
-    """The emulator's binary, which comes inside aws-sam-cli."""
-    sam = ["tool", "run", "-q", "--from", "aws-sam-cli==1.170.0"]
-    where = "import samcli; print(samcli.__path__[0])"
-    found = subprocess.run(
-        [_found("uv"), *sam, "python", "-c", where], check=True, capture_output=True, text=True
-    )
-    source = Path(found.stdout.strip(), "local", "rapid", "aws-lambda-rie-x86_64")
-    emulator = KEPT / source.name
-    shutil.copyfile(source, emulator)
-    emulator.chmod(0o755)
-    return emulator
-
-
-def _python_313() -> str:
-    from_pyenv = sorted(Path.home().glob(".pyenv/versions/3.13*/bin/python3.13"))
-    found = shutil.which("python3.13", path=os.defpath + os.pathsep + os.environ["PATH"])
-    if not from_pyenv and not found:
-        raise RuntimeError("no CPython 3.13 on PATH or under pyenv")
-    return str(from_pyenv[-1]) if from_pyenv else str(found)
-
-
-def _uv(*arguments: str) -> None:
-    KEPT.mkdir(parents=True, exist_ok=True)
-    subprocess.run([_found("uv"), *arguments], check=True)
-
-
-def _found(command: str) -> str:
-    beside = Path(sys.executable).parent / command
-    found = shutil.which(command) or (str(beside) if beside.exists() else None)
-    if found is None:
-        raise RuntimeError(f"{command} is not there: `make bench` puts it on PATH")
-    return found

@@ -1,40 +1,49 @@
-"""Report files of realistic size, made from a seed.
+"""Report files of realistic size, made from a seed, laid out as the analyzer lays them out.
 
-Sizes follow real runs: 60 columns of about 100 rows make 125 to 156 KB of statistics, a baseline of
-60 columns and 41,000 rows 1.5 MB, which is about 1,200 values a sketch. Level i has weight 2^i.
+Sizes follow listings of real runs: 60 columns of about 100 rows make 125 to 156 KB of statistics, the
+baseline of 60 columns and 41,000 rows 1.49 MB (here 1.6). Both sizes together say how long a sketched value is
+(5 to 9 bytes: most columns hold codes and short decimals) and how many of them a sketch keeps (3,000 to 4,000).
 """
 
 from __future__ import annotations
 
 import json
 import random
-import re
+from collections.abc import Callable
+from functools import cache
+from math import ceil
 from typing import Any
+
+SKETCH_SIZE = 2048
+SHRINKING_FACTOR = 0.64
+
+_DISTINCT_COLUMNS = 30
+"""Columns repeat after so many: making 2,000 different ones takes longer than reading them."""
+
+
+class _Written(str):
+    """JSON text that is written as it is."""
 
 
 def statistics_file(features: int, rows: int, seed: int = 1) -> bytes:
-    """A data-quality statistics file, laid out as the analyzer does."""
+    """Make a data-quality statistics file: numbers, every tenth column text."""
     generator = random.Random(seed)
-    sketches: list[str] = []
-    listed = [_feature(f"feature_{i:04d}", rows, generator, sketches) for i in range(features)]
-    text = json.dumps(
-        {"version": 0.0, "dataset": {"item_count": rows}, "features": listed}, indent=2
-    )
-    # the analyzer indents everything but the sketches
-    return re.sub(r'"@(\d+)@"', lambda found: sketches[int(found[1])], text).encode()
+    columns = [_column(i, rows, generator) for i in range(min(features, _DISTINCT_COLUMNS))]
+    listed = [{"name": _name(i), **columns[i % len(columns)]} for i in range(features)]
+    return written({"version": 0.0, "dataset": {"item_count": rows}, "features": listed})
 
 
 def constraints_file(features: int) -> bytes:
-    """A data-quality constraints file."""
-    listed = [
-        {
-            "name": f"feature_{i:04d}",
-            "inferred_type": "Fractional",
-            "completeness": 1.0,
-            "num_constraints": {"is_non_negative": True},
-        }
-        for i in range(features)
-    ]
+    """Make the constraints file of the same columns."""
+    listed: list[dict[str, Any]] = []
+    for i in range(features):
+        kind = _kind(i)
+        constraint = {"name": _name(i), "inferred_type": kind, "completeness": 1.0}
+        if kind == "String":
+            constraint["string_constraints"] = {"domains": list(_WORDS)}
+        else:
+            constraint["num_constraints"] = {"is_non_negative": True}
+        listed.append(constraint)
     config = {
         "evaluate_constraints": "Enabled",
         "emit_metrics": "Enabled",
@@ -46,74 +55,140 @@ def constraints_file(features: int) -> bytes:
             "comparison_method": "Robust",
         },
     }
-    return _written({"version": 0.0, "features": listed, "monitoring_config": config})
+    return written({"version": 0.0, "features": listed, "monitoring_config": config})
 
 
-def violations_file(features: int) -> bytes:
-    """A violations file in which every fifth feature drifted and every tenth misses values."""
+def violations_file(features: int, *, complete: bool = False) -> bytes:
+    """Make a violations file: every fifth column drifted, every tenth misses values unless ``complete``."""
     listed = []
     for i in range(0, features, 5):
         listed.append(
             {
-                "feature_name": f"feature_{i:04d}",
+                "feature_name": _name(i),
                 "constraint_check_type": "baseline_drift_check",
                 "description": f"Baseline drift distance: 0.{i + 1111} exceeds threshold: 0.1",
             }
         )
-        if i % 10 == 0:
+        if i % 10 == 0 and not complete:
             listed.append(
                 {
-                    "feature_name": f"feature_{i:04d}",
+                    "feature_name": _name(i),
                     "constraint_check_type": "completeness_check",
                     "description": "Data completeness requirement is not met. Expected: 100.0%. "
                     f"Observed: Only {90 + i % 9}.5%.",
                 }
             )
-    return _written({"violations": listed})
+    return written({"violations": listed})
 
 
-def _feature(name: str, rows: int, generator: random.Random, sketches: list[str]) -> dict[str, Any]:
-    low, high = sorted((generator.uniform(-100, 100), generator.uniform(0, 1000)))
+def no_violations_file() -> bytes:
+    """Make the violations file of a clean run, 24 bytes."""
+    return written({"violations": []})
+
+
+@cache
+def sketch_levels(rows: int) -> tuple[int, ...]:
+    """Return how many values a KLL sketch of so many rows keeps on each level; level i weighs 2^i.
+
+    A level that is full hands every second of its values on to the next; the lower a level, the sooner
+    it is full (Karnin, Lang and Liberty, "Optimal Quantile Approximation in Streams", 2016).
+    """
+    levels = [0]
+    for _ in range(rows):
+        levels[0] += 1
+        level = 0
+        while levels[level] >= _capacity(len(levels) - level - 1):
+            if level + 1 == len(levels):
+                levels.append(0)
+            levels[level + 1] += levels[level] // 2
+            levels[level] %= 2
+            level += 1
+    return tuple(levels)
+
+
+@cache
+def _capacity(levels_above: int) -> int:
+    return 2 * (ceil(SKETCH_SIZE * SHRINKING_FACTOR**levels_above / 2) + 1)
+
+
+def written(document: object) -> bytes:
+    """Write JSON with the analyzer's spaces and line breaks."""
+    return _text(document, "").encode()
+
+
+_WORDS = ("north", "east", "south", "west", "abroad")
+
+
+def _name(column: int) -> str:
+    return f"feature_{column:04d}"
+
+
+def _kind(column: int) -> str:
+    return {9: "String", 2: "Integral", 5: "Integral"}.get(column % 10, "Fractional")
+
+
+def _column(column: int, rows: int, generator: random.Random) -> dict[str, Any]:
+    common = {"num_present": rows, "num_missing": 0}
+    kind = _kind(column)
+    if kind == "String":
+        buckets = [{"value": word, "count": rows // len(_WORDS)} for word in _WORDS]
+        textual = {
+            "common": common,
+            "distinct_count": float(len(_WORDS)),
+            "distribution": {"categorical": {"buckets": buckets}},
+        }
+        return {"inferred_type": kind, "string_statistics": textual}
+    draw = _values_of(column, generator)
+    levels = [[draw() for _ in range(kept)] for kept in sketch_levels(rows)]
+    values = [value for level in levels for value in level]
+    low, high = min(values), max(values)
     step = (high - low) / 10
-    levels = [[generator.uniform(low, high) for _ in range(kept)] for kept in _level_sizes(rows)]
-    sketches.append(json.dumps(levels))
-    return {
-        "name": name,
-        "inferred_type": "Fractional",
-        "numerical_statistics": {
-            "common": {"num_present": rows, "num_missing": 0},
-            "mean": generator.uniform(low, high),
-            "sum": generator.uniform(low, high) * rows,
-            "std_dev": generator.uniform(0, high),
-            "min": low,
-            "max": high,
-            "distribution": {
-                "kll": {
-                    "buckets": [
-                        {
-                            "lower_bound": low + i * step,
-                            "upper_bound": low + (i + 1) * step,
-                            "count": float(rows // 10),
-                        }
-                        for i in range(10)
-                    ],
-                    "sketch": {
-                        "parameters": {"c": 0.64, "k": 2048.0},
-                        "data": f"@{len(sketches) - 1}@",
-                    },
-                }
-            },
+    buckets = [
+        {
+            "lower_bound": low + i * step,
+            "upper_bound": low + (i + 1) * step,
+            "count": float(rows // 10),
+        }
+        for i in range(10)
+    ]
+    kll = {
+        "buckets": buckets,
+        "sketch": {
+            "parameters": {"c": SHRINKING_FACTOR, "k": float(SKETCH_SIZE)},
+            "data": levels,
         },
     }
+    mean = sum(values) / len(values)
+    numerical = {
+        "common": common,
+        "mean": mean,
+        "sum": mean * rows,
+        "std_dev": (sum((v - mean) ** 2 for v in values) / len(values)) ** 0.5,
+        "min": low,
+        "max": high,
+        "distribution": {"kll": _Written(_text(kll, " " * 8))},
+    }
+    return {"inferred_type": kind, "numerical_statistics": numerical}
 
 
-def _level_sizes(rows: int) -> list[int]:
-    """Sizes of a sketch's levels: all values while they are few, else about 1,200 that weigh ``rows``."""
-    if rows <= 1200:
-        return [rows]
-    levels = (rows // 1200).bit_length() + 1
-    return [1200 // levels] * levels
+def _values_of(column: int, generator: random.Random) -> Callable[[], float]:
+    """Codes, counts, amounts and, in every tenth column, long fractions."""
+    if column % 10 in (0, 1, 3, 4, 6):
+        return lambda: float(generator.randrange(4))
+    if column % 10 in (2, 5):
+        return lambda: float(generator.randrange(400))
+    if column % 10 == 8:
+        return generator.random
+    return lambda: round(generator.lognormvariate(4, 1), 2)
 
 
-def _written(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=2).encode()
+def _text(value: object, indent: str) -> str:
+    if isinstance(value, _Written):
+        return str(value)
+    if isinstance(value, dict):
+        inner = f"{indent}  "
+        entries = (f"{inner}{json.dumps(k)} : {_text(v, inner)}" for k, v in value.items())
+        return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
+    if isinstance(value, list):
+        return f"[ {', '.join(_text(v, indent) for v in value)} ]" if value else "[ ]"
+    return json.dumps(value)

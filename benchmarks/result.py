@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -12,13 +12,14 @@ from typing import Any
 class Result:
     """One figure: its median over paired runs, the target, and whether it is met.
 
-    ``unit`` is ``ratio`` for A/B pairs measured in turn, else what is counted.
+    ``unit`` is ``ratio`` for A/B pairs measured in turn, else what is counted. A figure that could not be
+    measured has no runs; its note says why.
     """
 
     name: str
-    median: float
-    low: float
-    high: float
+    median: float | None
+    low: float | None
+    high: float | None
     runs: int
     unit: str = "ratio"
     target: float | None = None
@@ -27,11 +28,23 @@ class Result:
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None where there is none."""
-        return None if self.target is None else self.median <= self.target
+        if self.target is None:
+            return None
+        return self.median is not None and self.median <= self.target
 
     def as_json(self) -> dict[str, Any]:
         """The result as JSON values."""
-        return {**asdict(self), "met": self.met}
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "median": self.median,
+            "min": self.low,
+            "max": self.high,
+            "n": self.runs,
+            "target": self.target,
+            "met": self.met,
+            "note": self.note,
+        }
 
 
 def of_pairs(
@@ -39,18 +52,15 @@ def of_pairs(
 ) -> Result:
     """Make a ratio of pairs (ours, theirs) taken in turn: the machine's moods hit both."""
     ratios = [ours / theirs for ours, theirs in pairs]
-    return Result(
-        name,
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        len(ratios),
-        "ratio",
-        target,
-        note,
-    )
+    middle = statistics.median(ratios)
+    return Result(name, middle, min(ratios), max(ratios), len(ratios), "ratio", target, note)
 
 
 def counted(name: str, value: float, unit: str, target: float | None, note: str = "") -> Result:
     """Make a result of a count that does not vary."""
     return Result(name, value, value, value, 1, unit, target, note)
+
+
+def not_measured(name: str, why: str) -> Result:
+    """Make a result of a comparison that could not be had here."""
+    return Result(name, None, None, None, 0, note=f"not measured: {why}")

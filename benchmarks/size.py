@@ -1,22 +1,20 @@
-"""Unzipped size of the function with its layers, as built for arm64."""
+"""Unzipped size of the function with its layers, as they are deployed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from benchmarks import shipped
 from benchmarks.result import Result, counted
-
-BUILD = Path(__file__).parent.parent / ".aws-sam" / "build"
-PARTS = ("OnJobFinished", "DomainLayer", "DependenciesLayer")
 
 
 def measure(quick: bool) -> Iterator[Result]:
     """Add up the files of the artefacts."""
-    if not all((BUILD / part).is_dir() for part in PARTS):
-        raise RuntimeError("nothing is built: run `make build` first")
-    files = [p for part in PARTS for p in (BUILD / part).rglob("*") if p.is_file()]
-    total = sum(p.stat().st_size for p in files) / 1e6
-    yield counted(
-        "function with layers, unzipped", round(total, 2), "MB", 30, f"{len(files)} files"
-    )
+    folder = shipped.deployed()
+    sizes = {
+        part: sum(p.stat().st_size for p in (folder / part).rglob("*") if p.is_file()) / 1e6
+        for part in (shipped.FUNCTION, *shipped.LAYERS)
+    }
+    note = ", ".join(f"{part} {size:.2f}" for part, size in sizes.items())
+    total = round(sum(sizes.values()), 2)
+    yield counted("function with layers, unzipped", total, "MB", 30, note)

@@ -77,17 +77,17 @@ def batch(event: dict[str, Any]) -> dict[str, Any]:
 class StubAws:
     """Serves one run; ``calls`` counts operations."""
 
-    def __init__(self, *, violations: bool = True, features: int = 60) -> None:
-        """Hold a run with or without violations."""
+    def __init__(self, violations: bytes | None = None, features: int = 60) -> None:
+        """Hold a data-quality run with this violations file, by default one with violations."""
         self.calls: Counter[str] = Counter()
-        found = violations_file(features) if violations else b'{\n  "violations" : [ ]\n}'
+        found = violations_file(features) if violations is None else violations
         self._objects = {
             f"{REPORT}/constraint_violations.json": found,
             f"{REPORT}/statistics.json": statistics_file(features, 100),
-            "/loan-reports/baseline/statistics.json": statistics_file(features, 2000, seed=2),
+            "/loan-reports/baseline/statistics.json": statistics_file(features, 41_000, seed=2),
             "/loan-reports/baseline/constraints.json": constraints_file(features),
         }
-        self._answers: dict[str, Any] = {
+        answers: dict[str, Any] = {
             "GetItem": {},
             "PutItem": {},
             "DescribeProcessingJob": DESCRIBED,
@@ -99,6 +99,7 @@ class StubAws:
             },
             "SendMessage": {"MessageId": "1", "MD5OfMessageBody": ""},
         }
+        self._answers = {name: json.dumps(answer).encode() for name, answer in answers.items()}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
 
@@ -127,13 +128,16 @@ class StubAws:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # head and body leave in one packet: else the second waits 40 ms for the first one's receipt
+            wbufsize = -1
+            disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
                 stub.calls[operation] += 1
                 answer = stub._answers.get(operation)
-                self._send(200 if answer is not None else 400, json.dumps(answer or {}).encode())
+                self._send(200 if answer is not None else 400, answer or b"{}")
 
             def do_GET(self) -> None:
                 stub.calls["GetObject"] += 1

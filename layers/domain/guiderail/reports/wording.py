@@ -8,7 +8,8 @@ import msgspec
 
 from guiderail.reports.json_text import number
 
-_N = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?Infinity|NaN)"
+# possessive: a text of digits alone must not be tried from every one of them
+_N = r"([-+]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+|[-+]?Infinity|NaN)"
 _LONGEST = 2048
 """Service descriptions stay far below; a longer text is an own container's and is not searched further."""
 
