@@ -534,3 +534,8 @@ def test_a_file_that_could_not_be_fetched_keeps_its_error() -> None:
 
     assert parsed.errors == {FILE_NAMES[0]: error}
     assert parsed.violations_file == FILE_NAMES[0]
+
+
+def test_a_number_that_lost_its_point_is_damage() -> None:
+    with pytest.raises(MalformedReportError):
+        read_analysis(b'{"explanations": {}, "x": 0025403419653638394}')

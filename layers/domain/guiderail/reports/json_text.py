@@ -64,8 +64,8 @@ def decode(content: bytes, decoder: msgspec.json.Decoder[T], file: str) -> T:
 _STRINGS_AND_ODD_NUMBERS = re.compile(
     rb'"[^"\\]*(?:\\.[^"\\]*)*"'  # passed over: what looks like a number in text is none
     rb"|-?(?:NaN|Infinity)\b"
-    rb"|(?<![\w.+-])-?\d+(?:\.\d+)?[eE]\+?\d{3,}"
-    rb"|(?<![\w.+-])-?\d{19,}(?![\d.eE])",
+    rb"|(?<![\w.+-])-?(?:0|[1-9]\d*)(?:\.\d+)?[eE]\+?\d{3,}"
+    rb"|(?<![\w.+-])-?[1-9]\d{18,}(?![\d.eE])",
     re.DOTALL,
 )
 
