@@ -137,6 +137,9 @@ def _outcome(
             )
         notes.add(Reason.VIOLATIONS_REPORTED)
         return Outcome.VIOLATIONS
+    if any(_is_of_report(file) for file in parsed.errors):
+        # noted above; a damaged file beside an empty list proves nothing
+        return Outcome.UNREADABLE
     unread = _why_unread(parsed, job, kind)
     if unread:
         notes.add(*unread)
@@ -213,16 +216,15 @@ def _is_of_report(file: str) -> bool:
 
 def _why_unread(
     parsed: ParsedRun, job: ProcessingJob | None, kind: MonitorKind
-) -> tuple[Reason, str] | tuple[Reason] | None:
+) -> tuple[Reason, str] | None:
     """Why a run without violations cannot be called clean; None where its report was read."""
-    if any(_is_of_report(file) for file in parsed.errors):
-        # the error itself was noted; a damaged file beside an empty list proves nothing
-        return (next(iter(_reasons_of_errors(parsed))),)
-    says_violations = job is not None and "CompletedWithViolations" in job.exit_message
+    exit_message = job.exit_message if job else ""
+    says_violations = "CompletedWithViolations" in exit_message
     if parsed.violations is not None:
         if says_violations:
-            return Reason.EXIT_MESSAGE_CONTRADICTS_REPORT, (
-                f"{parsed.violations_file} lists none, the exit message says: {job.exit_message if job else ''}"
+            return (
+                Reason.EXIT_MESSAGE_CONTRADICTS_REPORT,
+                f"{parsed.violations_file} lists none, the exit message says: {exit_message}",
             )
         return None
     if kind in CLARIFY_KINDS:
@@ -242,12 +244,6 @@ def _why_unread(
         Reason.VIOLATIONS_FILE_MISSING,
         "this monitor writes a violations file even when there are none",
     )
-
-
-def _reasons_of_errors(parsed: ParsedRun) -> Iterable[Reason]:
-    notes = _Notes()
-    _note_errors(parsed, notes)
-    return (r for r in notes.reasons if r is not Reason.BASELINE_UNREADABLE)
 
 
 def _note_count(
