@@ -16,12 +16,11 @@ from guiderail.errors import MalformedReportError
 from guiderail.model.outcome import MonitorKind
 from guiderail.reports.json_text import decode
 
-FILE_NAMES = (
-    "constraint_violations.json",
-    "constraints_violations.json",
-    "community_constraint_violations.json",
-)
-"""Names of the file, the service's own first; the others are written by own containers."""
+OWN_CONTAINER_FILE_NAMES = ("constraints_violations.json", "community_constraint_violations.json")
+"""Names that only own containers write; the documentation gives them the first one."""
+
+FILE_NAMES = ("constraint_violations.json", *OWN_CONTAINER_FILE_NAMES)
+"""Names of the file, the service's own first."""
 
 _SERVICE_KEYS = frozenset(
     {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
 from guiderail.model.outcome import MonitorKind, Reason
 from guiderail.reports.run_files import ParsedRun
+from guiderail.reports.violations import OWN_CONTAINER_FILE_NAMES
 
 _ANALYZER = "sagemaker-model-monitor-analyzer"
 _CLARIFY = "sagemaker-clarify-processing"
@@ -111,6 +112,8 @@ def kind_before_reading(
 def kind_from_files(parsed: ParsedRun) -> tuple[MonitorKind, tuple[Reason, ...]]:
     """Tell the monitor from what it wrote, else from what Clarify was told to compute."""
     reasons = (Reason.MONITOR_KIND_FROM_REPORT,)
+    if parsed.violations_file in OWN_CONTAINER_FILE_NAMES:
+        return MonitorKind.CUSTOM, reasons
     if parsed.violations:
         kinds = [violation.kind for violation in parsed.violations]
         return (MonitorKind.CUSTOM if MonitorKind.CUSTOM in kinds else kinds[0]), reasons
@@ -127,8 +130,6 @@ def kind_from_files(parsed: ParsedRun) -> tuple[MonitorKind, tuple[Reason, ...]]
     if parsed.analysis_config:
         kind = MonitorKind.BIAS if parsed.analysis_config.has_bias else MonitorKind.EXPLAINABILITY
         return kind, (Reason.MONITOR_KIND_FROM_ANALYSIS_CONFIG,)
-    if parsed.violations_file and parsed.violations_file.startswith(("constraints_", "community_")):
-        return MonitorKind.CUSTOM, reasons
     return MonitorKind.DATA_QUALITY, (Reason.MONITOR_KIND_ASSUMED,)
 
 

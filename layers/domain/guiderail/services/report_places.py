@@ -11,7 +11,7 @@ from guiderail.reports.run_files import (
     STATISTICS,
     ParsedRun,
 )
-from guiderail.reports.violations import FILE_NAMES
+from guiderail.reports.violations import FILE_NAMES, OWN_CONTAINER_FILE_NAMES
 from guiderail.services.identify import CLARIFY_KINDS
 
 _COLUMN_CHECKS = frozenset({"missing_column_check", "extra_column_check"})
@@ -24,7 +24,7 @@ def violations_places(job: ProcessingJob, kind: MonitorKind | None) -> list[dict
     """
     names: tuple[str, ...] = FILE_NAMES[:1]
     if kind is MonitorKind.CUSTOM:
-        names = (FILE_NAMES[1], FILE_NAMES[0], FILE_NAMES[2])
+        names = (OWN_CONTAINER_FILE_NAMES[0], FILE_NAMES[0], *OWN_CONTAINER_FILE_NAMES[1:])
     return [{name: _within(job.report_uri, name)} for name in names]
 
 
