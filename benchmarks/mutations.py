@@ -355,18 +355,20 @@ def _swapped_type(content: bytes, generator: random.Random) -> bytes:
     except (ValueError, RecursionError):
         return content
     places: list[tuple[Any, Any]] = []
-    waiting = [document]
+    waiting: list[Any] = [document] if isinstance(document, dict | list) else []
     while waiting and len(places) < 5_000:
         holder = waiting.pop()
         keys = list(holder) if isinstance(holder, dict) else range(len(holder))
         for key in keys:
             places.append((holder, key))
-            if isinstance(holder[key], dict | list):
-                waiting.append(holder[key])
+            waiting += [holder[key]] if isinstance(holder[key], dict | list) else []
     if not places:
-        return b"[]"
+        return b"7"
     holder, key = generator.choice(places)
-    others = [v for v in _SWAPS if type(v) is not type(holder[key])]
+    others = [value for value in _SWAPS if type(value) is not type(holder[key])]
+    if key == "violations":
+        # an empty list in their place is no damage but another report
+        others = [value for value in others if value != []]
     holder[key] = generator.choice(others)
     return json.dumps(document).encode()
 
