@@ -362,3 +362,25 @@ def test_what_clarify_was_told_to_compute_tells_the_monitor_of_a_failed_job() ->
     (record,) = cloud.recorded.values()
     assert (record.reading.outcome, record.reading.monitor.value) == (Outcome.FAILED, "bias")
     assert Reason.MONITOR_KIND_FROM_ANALYSIS_CONFIG in record.reading.reasons
+
+
+def test_a_redrive_in_vain_is_kept_for_the_next_one() -> None:
+    # Given a run that could not be read, and whose dead letter comes again before anything is mended
+    cloud = cloud_with(LOW_AUC)
+    cloud.stored[f"{REPORT}/constraint_violations.json"] = AccessDeniedError("GetObject")
+    cloud.use_case()(event())
+    (letter, _) = cloud.dead.pop()
+
+    cloud.use_case()(letter)
+
+    assert [body for body, _ in cloud.dead] == [letter]
+    assert len(cloud.published) == 1
+
+
+def test_a_report_that_is_missing_waits_as_dead_letter_too() -> None:
+    cloud = cloud_with()
+
+    assert cloud.use_case()(event()) is Outcome.UNREADABLE
+
+    ((_, error),) = cloud.dead
+    assert "violations file" in str(error)

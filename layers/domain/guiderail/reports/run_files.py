@@ -24,6 +24,7 @@ STATISTICS = "statistics.json"
 CONSTRAINTS = "constraints.json"
 ANALYSIS = "analysis.json"
 ANALYSIS_CONFIG = "analysis_config.json"
+BASELINE = "baseline/"
 
 
 class Files(msgspec.Struct):
@@ -60,6 +61,15 @@ class ParsedRun(msgspec.Struct):
     baseline_analysis: Analysis | None = None
     errors: dict[str, GuiderailError] = {}
 
+    @property
+    def report_errors(self) -> dict[str, GuiderailError]:
+        """Errors of the run's own result; the baseline and Clarify's configuration are inputs of it."""
+        return {
+            file: error
+            for file, error in self.errors.items()
+            if not file.startswith(BASELINE) and file != ANALYSIS_CONFIG
+        }
+
 
 def parse_run(run: Files, baseline: Files | None = None) -> ParsedRun:
     """Read every file that is there; a file that cannot be read becomes an entry of ``errors``."""
@@ -88,8 +98,8 @@ def parse_run(run: Files, baseline: Files | None = None) -> ParsedRun:
         constraints=read(run, CONSTRAINTS, read_constraints),
         analysis=read(run, ANALYSIS, read_analysis),
         analysis_config=read(run, ANALYSIS_CONFIG, read_analysis_config),
-        baseline_statistics=read(base, STATISTICS, read_statistics, "baseline/"),
-        baseline_constraints=read(base, CONSTRAINTS, read_constraints, "baseline/"),
-        baseline_analysis=read(base, ANALYSIS, read_analysis, "baseline/"),
+        baseline_statistics=read(base, STATISTICS, read_statistics, BASELINE),
+        baseline_constraints=read(base, CONSTRAINTS, read_constraints, BASELINE),
+        baseline_analysis=read(base, ANALYSIS, read_analysis, BASELINE),
         errors=errors,
     )

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import msgspec
 
-from guiderail.errors import JobNotFinishedError, PermanentError, TransientError
+from guiderail.errors import (
+    GuiderailError,
+    JobNotFinishedError,
+    MalformedReportError,
+    PermanentError,
+    TransientError,
+)
 from guiderail.model.event import TERMINAL_STATUSES, JobEvent, parse_job_event
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
 from guiderail.model.outcome import Outcome, Reason
@@ -108,7 +114,9 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
         if alert:
             self.alerts.publish(alert)
         if reading.outcome is Outcome.UNREADABLE:
-            self._keep_for_redrive(body, parsed, known)
+            # somebody can make it readable: reading the event again may then tell more
+            unnamed = MalformedReportError("; ".join(reading.evidence))
+            self._give_up(body, next(iter(parsed.report_errors.values()), unnamed))
         now = self.clock()
         record = RunRecord(
             run=run,
@@ -156,19 +164,11 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
         self.meter.record("JobsIgnored", 1, {"reason": reason.value})
         return reason
 
-    def _give_up(self, body: str, error: PermanentError) -> Reason:
+    def _give_up(self, body: str, error: GuiderailError) -> Reason:
         self.dead_letters.put(body, error)
         self.journal.warning("message kept as dead letter", reason=error.code, error=str(error))
         self.meter.record("DeadLetters", 1, {"reason": error.code})
         return Reason.DEAD_LETTER
-
-    def _keep_for_redrive(self, body: str, parsed: ParsedRun, known: Outcome | None) -> None:
-        """Keep the event of a report that somebody can make readable; reading it again may tell more."""
-        error = next((e for f, e in parsed.errors.items() if not f.startswith("baseline/")), None)
-        if error and known is None:
-            self._give_up(
-                body, error if isinstance(error, PermanentError) else PermanentError(str(error))
-            )
 
     def _measure(
         self, run: Run, reading: Reading, retraining: RetrainingDecision, latency: float | None

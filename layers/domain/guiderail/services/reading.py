@@ -17,7 +17,6 @@ from guiderail.reports.attribution import attribution_shifts, ndcg
 from guiderail.reports.json_text import number
 from guiderail.reports.run_files import (
     ANALYSIS,
-    ANALYSIS_CONFIG,
     CONSTRAINTS,
     STATISTICS,
     ParsedRun,
@@ -137,7 +136,7 @@ def _outcome(
             )
         notes.add(Reason.VIOLATIONS_REPORTED)
         return Outcome.VIOLATIONS
-    if any(_is_of_report(file) for file in parsed.errors):
+    if parsed.report_errors:
         # noted above; a damaged file beside an empty list proves nothing
         return Outcome.UNREADABLE
     unread = _why_unread(parsed, job, kind)
@@ -193,8 +192,9 @@ def _ended_badly(
 
 
 def _note_errors(parsed: ParsedRun, notes: _Notes) -> None:
+    own = parsed.report_errors
     for file, error in parsed.errors.items():
-        if not _is_of_report(file):
+        if file not in own:
             notes.add(Reason.BASELINE_UNREADABLE, str(error))
             continue
         reason = {
@@ -207,11 +207,6 @@ def _note_errors(parsed: ParsedRun, notes: _Notes) -> None:
             notes.add(Reason.REPORT_ACCESS_DENIED)
         elif isinstance(error, ReportTooLargeError):
             notes.add(Reason.REPORT_TOO_LARGE)
-
-
-def _is_of_report(file: str) -> bool:
-    """Whether a file is the run's own result, and no input of it."""
-    return not file.startswith("baseline/") and file != ANALYSIS_CONFIG
 
 
 def _why_unread(
