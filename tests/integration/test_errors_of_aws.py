@@ -11,6 +11,7 @@ from guiderail.adapters.clients import translated
 from guiderail.adapters.s3 import S3ReportFiles
 from guiderail.errors import (
     AccessDeniedError,
+    AlreadyExistsError,
     GuiderailError,
     NotFoundError,
     RejectedRequestError,
@@ -42,6 +43,8 @@ def refusal(code: str, status: int, message: str = "") -> ClientError:
         (refusal("AccessDenied", 403), AccessDeniedError),
         (refusal("AccessDeniedException", 400), AccessDeniedError),
         (refusal("KMS.DisabledException", 403), AccessDeniedError),
+        (refusal("ConditionalCheckFailedException", 400), AlreadyExistsError),
+        (refusal("ExecutionAlreadyExists", 400), AlreadyExistsError),
         (refusal("NoSuchKey", 404), NotFoundError),
         (refusal("ResourceNotFound", 400), NotFoundError),
         (refusal("ValidationException", 400, "Could not find requested job"), NotFoundError),

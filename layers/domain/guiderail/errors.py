@@ -9,6 +9,7 @@
     │   ├── ReportTooLargeError   a report file is over the size limit
     │   ├── AccessDeniedError     AWS refused the call
     │   ├── NotFoundError         the job, schedule or object is gone
+    │   ├── AlreadyExistsError    what a call would have made is there already
     │   ├── RejectedRequestError  AWS rejected the request as wrong
     │   └── SettingsError         an environment variable or an option is wrong
     └── TransientError            stays in the queue and is tried again
@@ -84,6 +85,12 @@ class NotFoundError(PermanentError):
     """What a call asked for does not exist."""
 
     code = "not_found"
+
+
+class AlreadyExistsError(PermanentError):
+    """What a call would have made is there already."""
+
+    code = "already_exists"
 
 
 class RejectedRequestError(PermanentError):

@@ -16,6 +16,7 @@ from botocore.loaders import JSONFileLoader, Loader
 
 from guiderail.errors import (
     AccessDeniedError,
+    AlreadyExistsError,
     GuiderailError,
     NotFoundError,
     RejectedRequestError,
@@ -32,6 +33,7 @@ _DENIED = frozenset(
 _GONE = frozenset(
     {"NoSuchKey", "NoSuchBucket", "ResourceNotFound", "ResourceNotFoundException", "404"}
 )
+_THERE_ALREADY = frozenset({"ConditionalCheckFailedException", "ExecutionAlreadyExists"})
 _SLOW_DOWN = frozenset(
     {
         "Throttling",
@@ -94,17 +96,13 @@ class _ServiceModels(Loader):
         return list(SERVICES)
 
 
-def error_code(exc: ClientError) -> str:
-    """The code of a service's error."""
-    return str(exc.response.get("Error", {}).get("Code", ""))
-
-
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn botocore's errors into ours, once, with what was being done in the message.
 
     Raises:
-        AccessDeniedError, NotFoundError, RejectedRequestError: Nothing will change by itself.
+        AccessDeniedError, AlreadyExistsError, NotFoundError, RejectedRequestError: Nothing will
+            change by itself.
         ThrottledError, UnavailableError: It may succeed later.
     """
     try:
@@ -116,9 +114,11 @@ def translated(what: str) -> Iterator[None]:
 
 
 def _ours(what: str, exc: ClientError) -> GuiderailError:
-    code = error_code(exc)
+    code = str(exc.response.get("Error", {}).get("Code", ""))
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     message = f"{what}: {code}: {exc.response.get('Error', {}).get('Message', '')}"
+    if code in _THERE_ALREADY:
+        return AlreadyExistsError(message)
     if code in _SLOW_DOWN or status == 429:
         return ThrottledError(message)
     if code in _PASSING or status >= 500:

@@ -6,12 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from botocore.exceptions import ClientError
 
-from guiderail.adapters.clients import client, error_code, translated
+from guiderail.adapters.clients import client, translated
+from guiderail.errors import AlreadyExistsError
 from guiderail.model.outcome import Outcome
 from guiderail.model.record import RunRecord
 from guiderail.services.alerting import brief_findings
+
+
+_NOT_RECORDED = "attribute_not_exists(pk) OR (outcome = :unreadable AND outcome <> :outcome)"
+"""A run recorded as unreadable may be replaced by what it turned out to be."""
 
 
 class DynamoRunRecords:
@@ -37,20 +41,18 @@ class DynamoRunRecords:
     def keep(self, record: RunRecord) -> bool:
         """Record a run once."""
         try:
-            client("dynamodb").put_item(
-                TableName=self._table,
-                Item=self._item(record),
-                ConditionExpression="attribute_not_exists(pk) OR (outcome = :unreadable AND outcome <> :outcome)",
-                ExpressionAttributeValues={
-                    ":unreadable": {"S": Outcome.UNREADABLE.value},
-                    ":outcome": {"S": record.reading.outcome.value},
-                },
-            )
-        except ClientError as exc:
-            if error_code(exc) == "ConditionalCheckFailedException":
-                return False
             with translated(f"PutItem {self._table}"):
-                raise
+                client("dynamodb").put_item(
+                    TableName=self._table,
+                    Item=self._item(record),
+                    ConditionExpression=_NOT_RECORDED,
+                    ExpressionAttributeValues={
+                        ":unreadable": {"S": Outcome.UNREADABLE.value},
+                        ":outcome": {"S": record.reading.outcome.value},
+                    },
+                )
+        except AlreadyExistsError:
+            return False
         return True
 
     def _item(self, record: RunRecord) -> dict[str, Any]:

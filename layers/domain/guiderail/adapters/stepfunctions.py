@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-from botocore.exceptions import ClientError
+from contextlib import suppress
 
-from guiderail.adapters.clients import client, error_code, translated
+import msgspec
+
+from guiderail.adapters.clients import client, translated
+from guiderail.errors import AlreadyExistsError
 from guiderail.model.alert import Alert
 
 
@@ -22,13 +24,9 @@ class StateMachineAlerts:
 
     def publish(self, alert: Alert) -> None:
         """Start the alert's execution; one that exists already is the same alert."""
-        try:
+        with suppress(AlreadyExistsError), translated(f"StartExecution {self._arn}"):
             client("stepfunctions").start_execution(
                 stateMachineArn=self._arn,
                 name=alert.alert_id,
                 input=msgspec.json.encode(alert).decode(),
             )
-        except ClientError as exc:
-            if error_code(exc) != "ExecutionAlreadyExists":
-                with translated(f"StartExecution {self._arn}"):
-                    raise

@@ -34,16 +34,12 @@ _SERVICE_KEYS = frozenset(
     }
 )
 
-DATA_QUALITY_CHECKS = frozenset(
-    {
-        "data_type_check",
-        "completeness_check",
-        "baseline_drift_check",
-        "missing_column_check",
-        "extra_column_check",
-        "categorical_values_check",
-    }
-)
+COLUMN_CHECKS = frozenset({"missing_column_check", "extra_column_check"})
+FEED_CHECKS = COLUMN_CHECKS | {"data_type_check", "completeness_check", "categorical_values_check"}
+"""Checks that fail when the feed is broken, whatever the model."""
+
+DRIFT_CHECK = "baseline_drift_check"
+DATA_QUALITY_CHECKS = FEED_CHECKS | {DRIFT_CHECK}
 MODEL_QUALITY_CHECKS = frozenset({"LessThanThreshold", "GreaterThanThreshold"})
 BIAS_CHECK = "bias_drift_check"
 ATTRIBUTION_CHECK = "feature_attribution_drift_check"

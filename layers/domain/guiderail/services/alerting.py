@@ -17,10 +17,17 @@ from guiderail.model.finding import Finding
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
-from guiderail.services.retraining import BROKEN_FEED_CHECKS
+from guiderail.reports.violations import (
+    ATTRIBUTION_CHECK,
+    DRIFT_CHECK,
+    FEED_CHECKS,
+    MODEL_QUALITY_CHECKS,
+)
 
 MOST_FINDINGS = 20
 """Findings named in a message or event; the rest are counted and stand in the report."""
+
+_ERROR_CHECKS = FEED_CHECKS | MODEL_QUALITY_CHECKS
 
 _LONGEST_LINE = 1600
 _LONGEST_NAME = 256
@@ -90,11 +97,7 @@ def alert_id(run: Run, outcome: Outcome) -> str:
 
 def severity(finding: Finding) -> str:
     """How bad a finding is before any policy: error where data or quality is broken, else warning."""
-    broken = finding.check in BROKEN_FEED_CHECKS or finding.check in (
-        "LessThanThreshold",
-        "GreaterThanThreshold",
-    )
-    return "error" if broken else "warning"
+    return "error" if finding.check in _ERROR_CHECKS else "warning"
 
 
 def next_step(reading: Reading) -> str:
@@ -102,15 +105,15 @@ def next_step(reading: Reading) -> str:
     if reading.outcome.is_unhealthy:
         return _NEXT_STEP[reading.outcome]
     checks = {f.check for f in reading.findings}
-    if checks & BROKEN_FEED_CHECKS:
+    if checks & FEED_CHECKS:
         return _STEP_BROKEN_FEED
     if any(f.subject.facet for f in reading.findings):
         return _STEP_BIAS
-    if "feature_attribution_drift_check" in checks:
+    if ATTRIBUTION_CHECK in checks:
         return _STEP_ATTRIBUTION
     if any(f.subject.metric for f in reading.findings):
         return _STEP_QUALITY
-    return _STEP_DRIFT if "baseline_drift_check" in checks else _STEP_UNKNOWN
+    return _STEP_DRIFT if DRIFT_CHECK in checks else _STEP_UNKNOWN
 
 
 def _subject(run: Run, reading: Reading) -> str:

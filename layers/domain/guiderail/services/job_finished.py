@@ -7,6 +7,8 @@ run is recorded last; a recorded run is a duplicate.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
 from guiderail.errors import (
@@ -175,10 +177,7 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
     ) -> None:
         where = {"endpoint": run.endpoint or run.schedule, "monitor": reading.monitor.value}
         self.meter.record("Runs", 1, {**where, "outcome": reading.outcome.value})
-        counts: dict[tuple[str, str], int] = {}
-        for finding in reading.findings:
-            key = (finding.check, severity(finding))
-            counts[key] = counts.get(key, 0) + 1
+        counts = Counter((finding.check, severity(finding)) for finding in reading.findings)
         for (check, level), count in counts.items():
             self.meter.record("Findings", count, {**where, "check": check, "severity": level})
         measured = [

@@ -22,7 +22,13 @@ from guiderail.reports.run_files import (
     ParsedRun,
 )
 from guiderail.reports.statistics import Metric
-from guiderail.reports.violations import KNOWN_CHECKS, Violation
+from guiderail.reports.violations import (
+    ATTRIBUTION_CHECK,
+    BIAS_CHECK,
+    COLUMN_CHECKS,
+    KNOWN_CHECKS,
+    Violation,
+)
 from guiderail.reports.wording import UNRECOGNISED, Said, read_wording, snake_case
 from guiderail.services.identify import CLARIFY_KINDS, kind_before_reading, kind_from_files
 
@@ -48,7 +54,6 @@ _UNIT_OF_CHECK = {
     "extra_column_check": "columns",
     "feature_attribution_drift_check": "nDCG",
 }
-_COLUMN_CHECKS = frozenset({"missing_column_check", "extra_column_check"})
 _NEUTRAL_OF_BIAS_METRIC = {"DI": 1.0}
 """Disparate impact is a ratio; every other bias metric is neutral at 0."""
 
@@ -83,8 +88,13 @@ def read_outcome(
         kind, reasons = kind_from_files(parsed)
     notes = _Notes(reasons)
     rows = parsed.statistics.rows if parsed.statistics else None
-    findings = _findings(parsed, kind, notes)
-    outcome = _outcome(parsed, job, schedule, kind, rows, minimum_rows, notes)
+    worded = [
+        (v, read_wording(v.description) if v.description else UNRECOGNISED)
+        for v in parsed.violations or ()
+    ]
+    findings = _findings(worded, parsed, kind, notes)
+    degenerate = _degenerate(worded, parsed)
+    outcome = _outcome(parsed, job, schedule, kind, rows, minimum_rows, degenerate, notes)
     return Reading(
         outcome=outcome,
         monitor=kind,
@@ -115,6 +125,7 @@ def _outcome(
     kind: MonitorKind,
     rows: int | None,
     minimum_rows: int,
+    degenerate: tuple[Reason, str] | None,
     notes: _Notes,
 ) -> Outcome:
     ended_badly = _ended_badly(parsed, job, schedule, notes)
@@ -123,7 +134,6 @@ def _outcome(
         return ended_badly
     if job is None:
         notes.add(Reason.JOB_STATE_UNKNOWN)
-    degenerate = _degenerate(parsed)
     if parsed.violations:
         _note_count(parsed.violations, job, notes)
         if degenerate:
@@ -257,14 +267,16 @@ def _note_count(
         )
 
 
-def _degenerate(parsed: ParsedRun) -> tuple[Reason, str] | None:
+def _degenerate(
+    worded: list[tuple[Violation, Said]], parsed: ParsedRun
+) -> tuple[Reason, str] | None:
     """Metrics that no model can have; None where nothing speaks against them.
 
     Seen in service output: every metric 0.0 +/- 0.0 beside a confusion matrix that is right. The best
     constant classifier is a yardstick, not the model.
     """
     reported = parsed.statistics.metrics if parsed.statistics else None
-    metrics = reported or _metrics_of(parsed.violations or ())
+    metrics = reported or _metrics_of(worded)
     own = [m for name, m in metrics.items() if not name.endswith("_best_constant_classifier")]
     scalars = [m for m in own if number(m.value) is not None]
     if reported is not None and not scalars:
@@ -294,23 +306,20 @@ def _degenerate(parsed: ParsedRun) -> tuple[Reason, str] | None:
     return None
 
 
-def _metrics_of(violations: tuple[Violation, ...]) -> dict[str, Metric]:
+def _metrics_of(worded: list[tuple[Violation, Said]]) -> dict[str, Metric]:
     """The metrics that model-quality violations themselves name, for a run without statistics."""
-    said = {
-        v.metric_name: read_wording(v.description)
-        for v in violations
-        if v.kind is MonitorKind.MODEL_QUALITY
+    return {
+        violation.metric_name: Metric(said.observed, said.standard_deviation)
+        for violation, said in worded
+        if violation.kind is MonitorKind.MODEL_QUALITY
     }
-    return {name: Metric(s.observed, s.standard_deviation) for name, s in said.items()}
 
 
-def _findings(parsed: ParsedRun, kind: MonitorKind, notes: _Notes) -> tuple[Finding, ...]:
-    if not parsed.violations:
+def _findings(
+    worded: list[tuple[Violation, Said]], parsed: ParsedRun, kind: MonitorKind, notes: _Notes
+) -> tuple[Finding, ...]:
+    if not worded:
         return ()
-    worded = [
-        (v, read_wording(v.description) if v.description else UNRECOGNISED)
-        for v in parsed.violations
-    ]
     percent_sibling = any(
         s.in_percent and s.observed is not None and s.observed > 1 for _, s in worded
     )
@@ -357,16 +366,12 @@ def _finding(
     check = violation.check
     # an own container's check without a description leaves nothing unread
     is_parsed = check in KNOWN_CHECKS and (said.recognised or not violation.description)
-    direction = _DIRECTION_OF_CHECK.get(check)
-    unit = _UNIT_OF_CHECK.get(check)
     # an own container may write items of any monitor's shape: the shape makes the subject
     shape = violation.kind
     finding_kind = kind if MonitorKind.CUSTOM in (kind, shape) else shape
-    if check in _COLUMN_CHECKS:
+    if check in COLUMN_CHECKS:
         columns = _columns(check, parsed)
-        return _made(
-            violation, finding_kind, Subject(columns=columns), said, direction, unit, is_parsed
-        )
+        return _made(violation, finding_kind, Subject(columns=columns), said, is_parsed)
     if shape is MonitorKind.BIAS:
         return _bias_finding(violation, finding_kind, said, parsed.baseline_analysis, is_parsed)
     if shape is MonitorKind.EXPLAINABILITY:
@@ -376,9 +381,7 @@ def _finding(
         constraints = parsed.baseline_constraints
         if said.threshold is None and constraints:
             said = msgspec.structs.replace(said, threshold=constraints.threshold(check, metric))
-        return _made(
-            violation, finding_kind, Subject(metric=metric), said, direction, unit, is_parsed
-        )
+        return _made(violation, finding_kind, Subject(metric=metric), said, is_parsed)
     feature = violation.feature_name
     current, baseline = summaries.current(feature), summaries.baseline(feature)
     said, reasons = _as_fraction(said, check, current, percent_sibling)
@@ -391,8 +394,6 @@ def _finding(
         finding_kind,
         Subject(feature=feature or None),
         said,
-        direction,
-        unit,
         is_parsed,
         baseline=baseline,
         current=current,
@@ -405,31 +406,32 @@ def _made(
     kind: MonitorKind,
     subject: Subject,
     said: Said,
-    direction: Direction | None,
-    unit: str | None,
     is_parsed: bool,
     *,
     baseline: FeatureSummary | None = None,
     current: FeatureSummary | None = None,
     reasons: tuple[Reason, ...] = (),
 ) -> Finding:
-    known = said.observed is not None and said.threshold is not None
     return Finding(
         kind=kind,
         check=violation.check,
         subject=subject,
         observed=said.observed,
         threshold=said.threshold,
-        direction=direction,
+        direction=_DIRECTION_OF_CHECK.get(violation.check),
         parsed=is_parsed,
         description=violation.description,
-        unit=unit,
-        distance=abs(said.observed - said.threshold) if known else None,  # type: ignore[operator]
+        unit=_UNIT_OF_CHECK.get(violation.check),
+        distance=_apart(said.observed, said.threshold),
         standard_deviation=said.standard_deviation,
         baseline=baseline,
         current=current,
         reasons=reasons,
     )
+
+
+def _apart(observed: float | None, expected: float | None) -> float | None:
+    return abs(observed - expected) if observed is not None and expected is not None else None
 
 
 def _as_fraction(
@@ -503,10 +505,10 @@ def _bias_finding(
         ),
         observed=said.observed,
         threshold=said.threshold,
-        direction=Direction.FARTHER_FROM_ZERO,
+        direction=_DIRECTION_OF_CHECK[BIAS_CHECK],
         parsed=is_parsed,
         description=violation.description,
-        distance=abs(said.observed - neutral) if said.observed is not None else None,
+        distance=_apart(said.observed, neutral),
     )
 
 
@@ -529,13 +531,11 @@ def _attribution_finding(
         subject=Subject(metric=violation.metric_name or None, label=label or None),
         observed=said.observed,
         threshold=said.threshold,
-        direction=Direction.BELOW,
+        direction=_DIRECTION_OF_CHECK[ATTRIBUTION_CHECK],
         parsed=is_parsed,
         description=violation.description,
-        unit="nDCG",
-        distance=abs(said.observed - said.threshold)
-        if said.observed is not None and said.threshold is not None
-        else None,
+        unit=_UNIT_OF_CHECK[ATTRIBUTION_CHECK],
+        distance=_apart(said.observed, said.threshold),
         shifts=shifts,
         reasons=reasons,
     )

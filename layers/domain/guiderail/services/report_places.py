@@ -11,10 +11,8 @@ from guiderail.reports.run_files import (
     STATISTICS,
     ParsedRun,
 )
-from guiderail.reports.violations import FILE_NAMES, OWN_CONTAINER_FILE_NAMES
+from guiderail.reports.violations import COLUMN_CHECKS, FILE_NAMES, OWN_CONTAINER_FILE_NAMES
 from guiderail.services.identify import CLARIFY_KINDS
-
-_COLUMN_CHECKS = frozenset({"missing_column_check", "extra_column_check"})
 
 
 def violations_places(job: ProcessingJob, kind: MonitorKind | None) -> list[dict[str, str]]:
@@ -61,7 +59,7 @@ def baseline_places(job: ProcessingJob, parsed: ParsedRun) -> dict[str, str]:
         return places
     if job.inputs.get("baseline") and any(v.feature_name for v in violations):
         places[STATISTICS] = _within(job.inputs["baseline"], STATISTICS)
-    wants_names = any(v.check in _COLUMN_CHECKS for v in violations)
+    wants_names = any(v.check in COLUMN_CHECKS for v in violations)
     wants_thresholds = any(v.description.startswith("Value") for v in violations)
     if constraints and (wants_names or wants_thresholds):
         places[CONSTRAINTS] = _within(constraints, CONSTRAINTS)

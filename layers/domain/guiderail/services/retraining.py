@@ -7,26 +7,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from msgspec.structs import replace
+
 from guiderail.errors import PermanentError
 from guiderail.model.finding import Finding
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
 from guiderail.model.retraining import RetrainingDecision, RetrainingMode, RetrainingRule
 from guiderail.model.run import Reading, Run
 from guiderail.ports import Pipelines
-
-BROKEN_FEED_CHECKS = frozenset(
-    {
-        "data_type_check",
-        "completeness_check",
-        "missing_column_check",
-        "extra_column_check",
-        "categorical_values_check",
-    }
+from guiderail.reports.violations import (
+    ATTRIBUTION_CHECK,
+    DRIFT_CHECK,
+    FEED_CHECKS,
+    MODEL_QUALITY_CHECKS,
 )
-_CURABLE_CHECKS = frozenset(
-    {"baseline_drift_check", "LessThanThreshold", "GreaterThanThreshold"}
-) | {"feature_attribution_drift_check"}
 
+_CURABLE_CHECKS = MODEL_QUALITY_CHECKS | {DRIFT_CHECK, ATTRIBUTION_CHECK}
 
 _DOUBTS = frozenset(
     {
@@ -65,17 +61,15 @@ class RetrainingPlan:
             return RetrainingDecision(reason=reason)
         target = run.endpoint or run.schedule
         rule = next((r for r in reversed(self._rules) if fnmatchcase(target, r.endpoints)), None)
-        mode = rule.mode if rule else RetrainingMode.OFF
-        if mode is RetrainingMode.OFF:
+        if rule is None or rule.mode is RetrainingMode.OFF:
             return RetrainingDecision(reason=Reason.RETRAINING_OFF)
-        default = next(iter(self._pipelines.values()), "")
-        arn = self._pipelines.get(rule.pipeline, "") if rule and rule.pipeline else default
+        if rule.pipeline:
+            arn, missing = self._pipelines.get(rule.pipeline), f"no pipeline named {rule.pipeline}"
+        else:
+            arn, missing = next(iter(self._pipelines.values()), None), ""
         if not arn:
-            return RetrainingDecision(
-                reason=Reason.RETRAINING_NO_PIPELINE,
-                note=f"no pipeline named {rule.pipeline}" if rule and rule.pipeline else "",
-            )
-        auto = mode is RetrainingMode.AUTO
+            return RetrainingDecision(reason=Reason.RETRAINING_NO_PIPELINE, note=missing)
+        auto = rule.mode is RetrainingMode.AUTO
         return RetrainingDecision(
             reason=Reason.RETRAINING_STARTED if auto else Reason.RETRAINING_SUGGESTED,
             pipeline_arn=arn,
@@ -104,20 +98,8 @@ def carry_out(decision: RetrainingDecision, run: Run, pipelines: Pipelines) -> R
             f"Guiderail, after {run.job_name}",
         )
     except PermanentError as exc:
-        return RetrainingDecision(
-            reason=Reason.RETRAINING_REFUSED,
-            pipeline_arn=decision.pipeline_arn,
-            token=decision.token,
-            parameters=decision.parameters,
-            note=str(exc),
-        )
-    return RetrainingDecision(
-        reason=decision.reason,
-        pipeline_arn=decision.pipeline_arn,
-        token=decision.token,
-        parameters=decision.parameters,
-        execution_arn=execution,
-    )
+        return replace(decision, reason=Reason.RETRAINING_REFUSED, note=str(exc))
+    return replace(decision, execution_arn=execution)
 
 
 def _blocked(reading: Reading) -> Reason | None:
@@ -127,7 +109,7 @@ def _blocked(reading: Reading) -> Reason | None:
         return Reason.RETRAINING_NO_FINDINGS
     if _DOUBTS.intersection(reading.reasons):
         return Reason.RETRAINING_BLOCKED_DOUBTFUL_REPORT
-    if any(f.check in BROKEN_FEED_CHECKS for f in reading.findings):
+    if any(f.check in FEED_CHECKS for f in reading.findings):
         return Reason.RETRAINING_BLOCKED_BROKEN_FEED
     if any(f.kind is MonitorKind.BIAS or f.subject.facet for f in reading.findings):
         return Reason.RETRAINING_BLOCKED_BIAS_NEEDS_HUMAN
