@@ -13,7 +13,6 @@ from guiderail.model.outcome import Outcome
 from guiderail.model.record import RunRecord
 from guiderail.services.alerting import brief_findings
 
-
 _NOT_RECORDED = "attribute_not_exists(pk) OR (outcome = :unreadable AND outcome <> :outcome)"
 """A run recorded as unreadable may be replaced by what it turned out to be."""
 
