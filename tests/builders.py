@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from guiderail.model.finding import Finding, Subject
+from guiderail.model.incident import incident_id
 from guiderail.model.job import MonitoringSchedule, ProcessingJob, job_from, schedule_from
+from guiderail.model.judgement import Effective, Judgement
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
+from guiderail.model.policy import Severity
 from guiderail.model.run import Reading, Run
 from guiderail.reports.run_files import Files, ParsedRun, parse_run
 from guiderail.services.reading import read_outcome
+
+from tests.fakes import scope_of
 
 Document = dict[str, Any]
 
@@ -471,3 +476,46 @@ def reading(
     ended = outcome or (Outcome.VIOLATIONS if findings else Outcome.CLEAN)
     known: dict[str, Any] = {"reasons": (Reason.VIOLATIONS_REPORTED,), "rows": 900}
     return Reading(outcome=ended, monitor=monitor, findings=findings, **{**known, **fields})
+
+
+# --- what the policy makes of it
+
+
+def judgement(
+    feature: str | None = "income",
+    check: str = "baseline_drift_check",
+    reason: Reason = Reason.COUNTS,
+    *,
+    distance: float | None = 0.3,
+    observed: float | None = None,
+    kind: MonitorKind = MonitorKind.CUSTOM,
+    feature_group: str = "",
+    severity: Severity = Severity.WARNING,
+    **effective: Any,
+) -> Judgement:
+    """A finding about a feature (None: about the whole run), and what holds for it."""
+    return Judgement(
+        finding=finding(
+            check,
+            kind,
+            Subject(feature=feature),
+            observed=observed if observed is not None or distance is None else 0.1 + distance,
+            distance=distance,
+            description=f"{feature or 'the run'} is off",
+        ),
+        reason=reason,
+        effective=Effective(severity=severity, **effective),
+        service_threshold=0.1,
+        feature_group=feature_group,
+    )
+
+
+def unhealthy(outcome: Outcome = Outcome.FAILED, **effective: Any) -> Judgement:
+    """The judgement of an unhealthy run itself."""
+    return judgement(None, outcome.value, distance=None, severity=Severity.ERROR, **effective)
+
+
+def id_of(judged: Judgement, endpoint: str = ENDPOINT, schedule: str = "") -> str:
+    """The incident of a judgement."""
+    found = judged.finding
+    return incident_id(scope_of(endpoint, schedule), found.kind, found.check, found.subject)

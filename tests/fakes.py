@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from guiderail.errors import GuiderailError
 from guiderail.model.alert import Alert
+from guiderail.model.incident import Incident, Scope
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
-from guiderail.model.outcome import Outcome
+from guiderail.model.judgement import Judgement
+from guiderail.model.outcome import Outcome, Reason
+from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
-from guiderail.model.retraining import RetrainingMode, RetrainingRule
+from guiderail.model.retraining import RetrainingDecision, RetrainingMode, RetrainingRule
+from guiderail.model.run import Reading, Run
+from guiderail.ports import PolicyInForce
 from guiderail.reports.run_files import Files
+from guiderail.services.acts import Acts
+from guiderail.services.due import DueChanges
+from guiderail.services.following import Followed, Judge, Judged, keep_run
 from guiderail.services.job_finished import JobFinished
 from guiderail.services.retraining import RetrainingPlan
+from guiderail_cli.in_memory import FixedPolicies, InMemoryIncidents
 
 PIPELINE = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/retrain-loan-risk"
+ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+ENDED_AT = datetime(2026, 11, 23, 14, 17, 25, tzinfo=UTC)
+"""When the first job of most tests ended: a Monday."""
 
 
 class Crash(BaseException):
     """The process dies: no handler of ours may catch it."""
 
 
+class _Steps:
+    """A port whose every call is a step of the cloud."""
+
+    def __init__(self, port: object, step: Callable[[str, Callable[[], Any]], Any]) -> None:
+        self._port = port
+        self._step = step
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call = getattr(self._port, name)
+        return lambda *given, **named: self._step(
+            name.replace("_", " "), lambda: call(*given, **named)
+        )
+
+
 class Cloud:
-    """All ports over one memory, which outlives crashes of the function.
+    """All ports over one memory, which outlives crashes of the functions.
 
     Every port call counts as a step; ``crash_after`` names the step after which the process dies, and
     ``failures`` the errors that a step raises instead of working, once each.
@@ -32,15 +59,19 @@ class Cloud:
 
     def __init__(
         self,
-        job: ProcessingJob,
+        job: ProcessingJob | None = None,
         schedule: MonitoringSchedule | None = None,
         files: Mapping[str, bytes | GuiderailError] | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.described = job
         self.scheduled = schedule
         self.stored = dict(files or {})
-        self.recorded: dict[str, RunRecord] = {}
+        self.tags: Mapping[str, str] | GuiderailError = {}
+        self.in_force = FixedPolicies(policy)
+        self.store = InMemoryIncidents()
         self.published: dict[str, Alert] = {}
+        self.asked_to_publish: list[str] = []
         self.executions: dict[tuple[str, str], dict[str, str]] = {}
         self.dead: list[tuple[str, GuiderailError]] = []
         self.metrics: list[tuple[str, float, dict[str, str]]] = []
@@ -48,6 +79,9 @@ class Cloud:
         self.steps: list[str] = []
         self.crash_after: int | None = None
         self.failures: dict[str, list[GuiderailError]] = {}
+        self.now = (job.ended_at if job else None) or ENDED_AT
+        self.now += timedelta(minutes=2)
+        self.incidents: Any = _Steps(self.store, self._step)
 
     def _step(self, name: str, work: Callable[[], Any]) -> Any:
         if self.failures.get(name):
@@ -57,6 +91,19 @@ class Cloud:
         if self.crash_after == len(self.steps):
             raise Crash(name)
         return done
+
+    @property
+    def recorded(self) -> dict[str, RunRecord]:
+        """Records of runs, by run key."""
+        return self.store.runs
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """What was published, in order."""
+        return list(self.published.values())
+
+    def clock(self) -> datetime:
+        return self.now
 
     # JobDescriptions
     def job(self, name: str) -> ProcessingJob:
@@ -79,27 +126,26 @@ class Cloud:
 
         return self._step("fetch", work)  # type: ignore[no-any-return]
 
-    # RunRecords
-    def outcome(self, run_key: str) -> Outcome | None:
-        record = self._step("look up run", lambda: self.recorded.get(run_key))
-        return record.reading.outcome if record else None
+    # Policies
+    def current(self) -> PolicyInForce:
+        return self._step("policy", self.in_force.current)  # type: ignore[no-any-return]
 
-    def keep(self, record: RunRecord) -> bool:
-        def work() -> bool:
-            known = self.recorded.get(record.run.key)
-            if known and known.reading.outcome in (
-                record.reading.outcome,
-                *set(Outcome) - {Outcome.UNREADABLE},
-            ):
-                return False
-            self.recorded[record.run.key] = record
-            return True
+    # Tags
+    def of(self, schedule_arn: str) -> Mapping[str, str]:
+        def work() -> Mapping[str, str]:
+            if isinstance(self.tags, GuiderailError):
+                raise self.tags
+            return self.tags
 
-        return self._step("record run", work)  # type: ignore[no-any-return]
+        return self._step("tags", work)  # type: ignore[no-any-return]
 
     # Alerts: a named execution runs once
     def publish(self, alert: Alert) -> None:
-        self._step("publish alert", lambda: self.published.setdefault(alert.alert_id, alert))
+        def work() -> None:
+            self.asked_to_publish.append(alert.alert_id)
+            self.published.setdefault(alert.alert_id, alert)
+
+        self._step("publish", work)
 
     # Pipelines: a token starts once
     def start(
@@ -133,23 +179,107 @@ class Cloud:
         """Dimensions of every value recorded under a name."""
         return [dimensions for recorded, _, dimensions in self.metrics if recorded == name]
 
+    # --- the use cases, each a fresh process over this cloud
+
     def use_case(
         self, mode: RetrainingMode = RetrainingMode.SUGGEST, minimum_rows: int = 30
     ) -> JobFinished:
-        """A fresh process of the function over this cloud, two minutes after the job's end."""
-        ended = self.described.ended_at or datetime(2026, 11, 23, 14, tzinfo=UTC)
         return JobFinished(
             descriptions=self,
             files=self,
-            records=self,
-            alerts=self,
+            incidents=self.incidents,
+            policies=self,
+            tags=self,
             pipelines=self,
             dead_letters=self,
             meter=self,
             journal=self,
-            clock=lambda: ended + timedelta(minutes=2),
+            clock=self.clock,
             plan=RetrainingPlan(
                 [RetrainingRule("*", mode)], [PIPELINE], {"Endpoint": "{endpoint}"}
             ),
-            minimum_rows=minimum_rows,
+            judge=Judge(minimum_rows),
         )
+
+    def due_changes(self) -> DueChanges:
+        return DueChanges(
+            incidents=self.incidents,
+            policies=self,
+            alerts=self,
+            meter=self,
+            journal=self,
+            clock=self.clock,
+            account=ACCOUNT,
+            region=REGION,
+        )
+
+    def acts(self) -> Acts:
+        return Acts(incidents=self.incidents, policies=self, clock=self.clock)
+
+    # --- time, and runs that need no files
+
+    def pass_time(self, tick: float = 60.0, **duration: float) -> None:
+        """Let time pass with a tick of the clock's function each ``tick`` seconds."""
+        end = self.now + timedelta(**duration)
+        while self.now < end:
+            self.now = min(end, self.now + timedelta(seconds=tick))
+            self.due_changes()(self.now)
+
+    def run_ends(
+        self,
+        *judgements: Judgement,
+        key: str = "",
+        ended_at: datetime | None = None,
+        outcome: Outcome | None = None,
+        scope: Scope | None = None,
+    ) -> Followed | None:
+        """Let a run end and follow from it what ``JobFinished`` would; None if it was recorded before."""
+        ended_at = ended_at or self.now
+        scope = scope or scope_of()
+        outcome = outcome or (Outcome.VIOLATIONS if judgements else Outcome.CLEAN)
+        arn = f"arn:aws:sagemaker:{scope.region}:{scope.account}:processing-job/"
+        name = key or f"{scope.schedule}-{ended_at:%Y%m%d%H%M%S}".lower()
+        run = Run(
+            key=f"{arn}{name}#Completed",
+            job_name=name,
+            job_arn=arn + name,
+            status="Completed",
+            endpoint=scope.endpoint,
+            schedule=scope.schedule,
+            report_uri="s3://loan-reports/1",
+            ended_at=ended_at,
+        )
+        findings = tuple(j.finding for j in judgements if j.finding.check != outcome.value)
+        judged = Judged(
+            scope=scope,
+            reading=Reading(
+                outcome=outcome,
+                monitor=scope.monitor,
+                reasons=(Reason.VIOLATIONS_REPORTED,),
+                findings=findings,
+                rows=900,
+            ),
+            judgements=judgements,
+        )
+        known, ledger = self.incidents.recall(run.key, scope.ledger_id)
+        if known and known is not Outcome.UNREADABLE:
+            return None
+        return keep_run(
+            self.incidents,
+            run,
+            judged,
+            self.current().policy,
+            lambda _: RetrainingDecision(reason=Reason.RETRAINING_OFF),
+            self.clock,
+            ledger,
+        )
+
+    def all_incidents(self) -> Sequence[Incident]:
+        """All incidents of all ledgers."""
+        return [i for ledger in self.store.ledgers.values() for i in ledger.incidents.values()]
+
+
+def scope_of(endpoint: str = "loan-risk-prod", schedule: str = "", **fields: Any) -> Scope:
+    """A schedule of an endpoint; its name comes from the endpoint's."""
+    known = {"account": ACCOUNT, "region": REGION, "schedule": schedule or f"{endpoint}-hourly"}
+    return Scope(endpoint=endpoint, **{**known, **fields})

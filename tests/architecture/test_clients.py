@@ -24,6 +24,8 @@ def test_a_model_read_by_msgspec_is_botocores_own(
     service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    # a client that was made before has changed the model that its session keeps
+    clients._session.cache_clear()
     ours = clients._session().get_component("data_loader").load_service_model(service, "service-2")
     theirs = (
         boto3.Session()

@@ -38,7 +38,9 @@ def test_reason_codes() -> None:
 
 
 def test_every_reason_is_given_somewhere() -> None:
-    sources = [p for p in (ROOT / "layers" / "domain").rglob("*.py") if p.name != "outcome.py"]
+    # explaining.py has a sentence for each, given or not
+    listing = {"outcome.py", "explaining.py"}
+    sources = [p for p in (ROOT / "layers" / "domain").rglob("*.py") if p.name not in listing]
     text = "".join(p.read_text() for p in sources)
     assert [r.name for r in Reason if f"Reason.{r.name}" not in text] == []
 
@@ -52,11 +54,27 @@ def test_metrics() -> None:
     assert all(f"| {unit} |" in README for unit, _ in METRICS.values())
 
 
+def test_every_metric_is_recorded_somewhere_and_no_other() -> None:
+    text = "".join(p.read_text() for p in (ROOT / "layers" / "domain").rglob("*.py"))
+    recorded = re.findall(r'meter\.record\(\s*"(\w+)"', text)
+    assert set(recorded) == set(METRICS)
+
+
+def test_every_reason_has_its_sentence() -> None:
+    text = (ROOT / "layers/domain/guiderail/services/explaining.py").read_text()
+    assert [r.name for r in Reason if f"Reason.{r.name}:" not in text] == []
+
+
+def environment() -> dict[str, Any]:
+    """What the template sets for every function."""
+    variables: dict[str, Any] = load()["Globals"]["Function"]["Environment"]["Variables"]
+    return variables
+
+
 def test_settings() -> None:
     variables = [f"GUIDERAIL_{name.upper()}" for name in Settings.__struct_fields__]
     assert first_column(README, "Settings") == variables
-    function = load()["Resources"]["OnJobFinished"]["Properties"]
-    assert sorted(function["Environment"]["Variables"]) == sorted(variables)
+    assert sorted(v for v in environment() if v.startswith("GUIDERAIL_")) == sorted(variables)
 
 
 def test_defaults_of_settings() -> None:
@@ -67,6 +85,7 @@ def test_defaults_of_settings() -> None:
         *(f"GUIDERAIL_{name.upper()}" for name in required),
         "GUIDERAIL_RETRAINING_PIPELINES",
         "GUIDERAIL_PIPELINE_PARAMETERS",
+        "GUIDERAIL_POLICY_BUCKET",
     }
     unset = {f"GUIDERAIL_{name.upper()}": "given" for name in required}
     given = {name: default for name, default in named.items() if default}
@@ -75,21 +94,24 @@ def test_defaults_of_settings() -> None:
 
 def test_defaults_of_the_template_are_those_of_the_settings() -> None:
     template = load()
-    variables = template["Resources"]["OnJobFinished"]["Properties"]["Environment"]["Variables"]
+    variables = {n: v for n, v in environment().items() if n.startswith("GUIDERAIL_")}
     parameters = {
         name: template["Parameters"].get(value["Ref"], {})
         for name, value in variables.items()
-        if "Ref" in value
+        if isinstance(value, dict) and "Ref" in value
     }
     from_template = {n: str(p["Default"]) for n, p in parameters.items() if "Default" in p}
+    from_template |= {n: v for n, v in variables.items() if isinstance(v, str)}
     without = {name: "given" for name in variables if name not in from_template}
-    assert len(from_template) >= 6
+    assert len(from_template) >= 9
     assert settings_from(without | from_template) == settings_from(without)
 
 
 def test_functions() -> None:
     template = load()
     functions = of_type(template["Resources"], "AWS::Serverless::Function")
+    # one environment for all, so that any of them may build any use case
+    assert not any("Environment" in function for function in functions.values())
     assert first_column(README, "Functions") == list(functions)
     folders = {p.name for p in (ROOT / "functions").iterdir() if p.is_dir()}
     assert {Path(f["CodeUri"]).name for f in functions.values()} == folders
@@ -98,8 +120,8 @@ def test_functions() -> None:
 def test_events() -> None:
     pattern = load()["Resources"]["JobFinishedRule"]["Properties"]["EventPattern"]
     sent = re.findall(
-        r'"(RunUnhealthy|IncidentOpened)"',
-        (ROOT / "layers/domain/guiderail/services/alerting.py").read_text(),
+        r'return "((?:Incident|Run)\w+)"',
+        (ROOT / "layers/domain/guiderail/services/telling.py").read_text(),
     )
     assert first_column(README, "Events") == [*pattern["detail-type"], *sorted(set(sent))]
     for status in pattern["detail"]["ProcessingJobStatus"]:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from guiderail.adapters import clients
-from guiderail.bootstrap import job_finished
+from guiderail.bootstrap import due_changes, job_finished
+from guiderail.model.policy import STORED_FORMAT, Policy, StoredPolicy
 from guiderail_local.sagemaker import SageMaker
 
+from functions.on_due.app import handler as on_due
 from tests.template import of_type, resolve, state_machine_definition, transform
 
 BUCKET = "loan-reports"
 
 
+POLICIES = "guiderail-policies"
+
+
 @dataclass
 class Stack:
-    """The stack's resources, and the function's environment as the template sets it."""
+    """The stack's resources, and the functions' environment as the template sets it."""
 
     sagemaker: SageMaker
     client: Callable[[str], Any]
@@ -37,9 +44,23 @@ class Stack:
             for e in started
         ]
 
-    def records(self) -> list[dict[str, Any]]:
-        """Items of the run table."""
+    def items(self) -> list[dict[str, Any]]:
+        """Everything in the table."""
         return list(self.client("dynamodb").scan(TableName=self.table)["Items"])
+
+    def records(self) -> list[dict[str, Any]]:
+        """Records of runs."""
+        return [item for item in self.items() if item["pk"]["S"].startswith("run#")]
+
+    def minute(self, minutes: float = 1) -> dict[str, int]:
+        """The clock strikes, some minutes from now; what came of it."""
+        time = datetime.now(UTC) + timedelta(minutes=minutes)
+        return on_due({"time": time.isoformat()}, None)
+
+    def push(self, policy: Policy) -> None:
+        """Store a policy as `guiderail policy push` does."""
+        stored = StoredPolicy(format=STORED_FORMAT, source="", policy=policy)
+        self.put(f"s3://{POLICIES}/policy.json", msgspec.json.encode(stored))
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Messages of the dead-letter queue."""
@@ -49,7 +70,7 @@ class Stack:
         return list(answer.get("Messages", []))
 
     def put(self, uri: str, content: bytes) -> None:
-        """Store a report file."""
+        """Store a file."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         self.client("s3").put_object(Bucket=bucket, Key=key, Body=content)
 
@@ -66,11 +87,15 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         }.items():
             monkeypatch.setenv(name, value)
         made = _make(sagemaker, monkeypatch)
-        for cached in (clients.client, clients._session, job_finished):
-            cached.cache_clear()
+        forget()
         yield made
-        for cached in (clients.client, clients._session, job_finished):
-            cached.cache_clear()
+        forget()
+
+
+def forget() -> None:
+    """Let the next call be that of a new process."""
+    for cached in (clients.client, clients._session, job_finished, due_changes):
+        cached.cache_clear()
 
 
 def _make(sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch) -> Stack:
@@ -78,7 +103,7 @@ def _make(sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch) -> Stack:
     session = boto3.Session()
     ids: dict[str, str] = {}
     table = of_type(resources, "AWS::DynamoDB::Table")["RunTable"]
-    kept = ("AttributeDefinitions", "KeySchema", "BillingMode")
+    kept = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
     session.client("dynamodb").create_table(TableName="RunTable", **{k: table[k] for k in kept})
     ids["<RunTable>"] = "RunTable"
     queue = session.client("sqs").create_queue(QueueName="ReportsDeadLetterQueue")["QueueUrl"]
@@ -93,9 +118,20 @@ def _make(sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch) -> Stack:
     session.client("s3").create_bucket(
         Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
-    function = of_type(resources, "AWS::Lambda::Function")["OnJobFinished"]
-    for name, value in function["Environment"]["Variables"].items():
+    bucket = of_type(resources, "AWS::S3::Bucket")["PolicyBucket"]
+    session.client("s3").create_bucket(
+        Bucket=POLICIES, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    session.client("s3").put_bucket_versioning(
+        Bucket=POLICIES, VersioningConfiguration=bucket["VersioningConfiguration"]
+    )
+    ids["<PolicyBucket>"] = POLICIES
+    functions = of_type(resources, "AWS::Lambda::Function")
+    environment = functions["OnJobFinished"]["Environment"]["Variables"]
+    assert functions["OnDue"]["Environment"]["Variables"] == environment
+    for name, value in environment.items():
         monkeypatch.setenv(name, ids.get(value, value))
-    monkeypatch.setenv("GUIDERAIL_TABLE", "RunTable")
     client: Callable[[str], Any] = session.client  # type: ignore[assignment]
-    return Stack(sagemaker, client, "RunTable", queue, arn)
+    stack = Stack(sagemaker, client, "RunTable", queue, arn)
+    stack.push(Policy())
+    return stack

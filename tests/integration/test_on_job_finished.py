@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from guiderail.adapters import clients
+from guiderail.model.policy import Effect, Layer, Match, Policy, Rule, Severity
 from guiderail_cli.main import main
 
 from functions.on_job_finished.app import handler
-from tests.integration.conftest import BUCKET, Stack
+from tests.integration.conftest import BUCKET, POLICIES, Stack
 from tests.unit.test_job_finished import (
     ARN,
     BROKEN_FEED,
@@ -86,30 +87,28 @@ def calls() -> Counter[str]:
     return counted
 
 
-def test_violations_become_one_alert_and_one_record(stack: Stack) -> None:
+def kinds(stack: Stack) -> Counter[str]:
+    """Items of the table by what they are."""
+    return Counter(
+        item["pk"]["S"].partition("#")[0] if item["pk"]["S"] != "due" else "due"
+        for item in stack.items()
+    )
+
+
+def test_violations_become_one_record_one_incident_and_one_notice(stack: Stack) -> None:
     finished(stack, LOW_AUC, METRICS, "ModelQuality")
 
     assert invoke(event(), event()) == []
 
-    (alert,) = stack.alerts()
-    assert alert["detail_type"] == "IncidentOpened"
-    assert alert["attributes"] == {
-        "outcome": "violations",
-        "endpoint": "loan-risk-prod",
-        "monitor": "model_quality",
-    }
+    assert stack.alerts() == []
     (record,) = stack.records()
     assert record["outcome"] == {"S": "violations"}
+    assert record["policy_version"] == {"S": "built-in"}
     assert int(record["expires_at"]["N"]) > 1_790_000_000
-
-
-def test_the_execution_carries_the_derived_name(stack: Stack) -> None:
-    finished(stack, LOW_AUC, METRICS, "ModelQuality")
-    invoke(event())
-    started = stack.client("stepfunctions").list_executions(stateMachineArn=stack.state_machine)[
-        "executions"
-    ]
-    assert [e["name"] for e in started] == [stack.records()[0]["alert_id"]["S"]]
+    assert kinds(stack) == {"run": 1, "ledger": 1, "due": 1, "audit": 1}
+    (ledger,) = [i for i in stack.items() if i["pk"]["S"].startswith("ledger#")]
+    assert ledger["pk"]["S"] == f"ledger#{record['ledger']['S']}"
+    assert ledger["listing"]["S"].startswith("open#")
 
 
 def test_auto_mode_starts_the_pipeline_once(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +153,7 @@ def test_a_large_report_reaches_the_dead_letters_and_people(
     (letter,) = stack.dead_letters()
     assert letter["MessageAttributes"]["reason"]["StringValue"] == "report_too_large"
     assert "GUIDERAIL_MAX_REPORT_BYTES" in letter["MessageAttributes"]["remedy"]["StringValue"]
+    stack.minute()
     assert stack.alerts()[0]["detail_type"] == "RunUnhealthy"
 
 
@@ -204,18 +204,103 @@ def test_no_call_is_made_for_a_job_that_its_event_rules_out(
     assert not calls
 
 
+# --- calls of a warm function, which read the policy less than a minute ago
+
+READ_RUN = {"BatchGetItem": 1, "DescribeProcessingJob": 1, "DescribeMonitoringSchedule": 1}
+KEPT = {"TransactWriteItems": 1}
+
+
+def run_again(stack: Stack, number: int, violations: object, statistics: object, kind: str) -> None:
+    """Let another run of the schedule end, and handle it."""
+    name = f"model-quality-monitoring-{number}"
+    arn = f"{ARN.rpartition('/')[0]}/{name}"
+    named = {"ProcessingJobName": name, "ProcessingJobArn": arn}
+    finished(stack, violations, statistics, kind, **named)
+    assert invoke(event(**named)) == []
+
+
 def test_a_clean_run_takes_six_calls(stack: Stack, calls: Counter[str]) -> None:
-    finished(stack, {"violations": []}, FEATURES, "DataQuality")
-    invoke(event())
-    assert stack.records()[0]["outcome"] == {"S": "clean"}
-    assert calls.total() <= 6, calls
+    run_again(stack, 0, {"violations": []}, FEATURES, "DataQuality")
+    assert calls["GetObject"] == 3, "two files of the run, and the policy"
+    calls.clear()
+    run_again(stack, 1, {"violations": []}, FEATURES, "DataQuality")
+    assert calls == {**READ_RUN, "GetObject": 2, **KEPT}
 
 
-def test_a_run_with_violations_takes_at_most_ten_calls(stack: Stack, calls: Counter[str]) -> None:
-    finished(stack, BROKEN_FEED, FEATURES, "DataQuality")
+@pytest.mark.parametrize(
+    ("violations", "statistics", "kind", "files"),
+    [(BROKEN_FEED, FEATURES, "DataQuality", 3), (LOW_AUC, METRICS, "ModelQuality", 2)],
+    ids=["data quality", "model quality"],
+)
+def test_a_repeat_of_a_known_incident_takes_at_most_eight_calls(
+    stack: Stack,
+    calls: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    violations: object,
+    statistics: object,
+    kind: str,
+    files: int,
+) -> None:
+    # Given a policy that is asked for with every run
+    monkeypatch.setenv("GUIDERAIL_POLICY_SECONDS", "0")
+    run_again(stack, 0, violations, statistics, kind)
+    calls.clear()
+
+    run_again(stack, 1, violations, statistics, kind)
+
+    assert calls == {**READ_RUN, "GetObject": files + 1, **KEPT}
+    assert calls.total() <= 8
+    (ledger,) = [i for i in stack.items() if i["pk"]["S"].startswith("ledger#")]
+    assert ledger["version"] == {"N": "2"}
+
+
+def test_a_duplicate_takes_one_call(stack: Stack, calls: Counter[str]) -> None:
+    finished(stack, LOW_AUC, METRICS, "ModelQuality")
     invoke(event())
-    assert stack.records()[0]["outcome"] == {"S": "violations"}
-    assert calls.total() <= 10, calls
+    calls.clear()
+    invoke(event())
+    assert calls == {"BatchGetItem": 1}
+
+
+# --- the policy
+
+
+def test_a_policy_that_was_pushed_holds_for_the_next_run(stack: Stack) -> None:
+    effect = Effect(severity=Severity.CRITICAL, owner="risk")
+    rule = Rule(name="ours", layer=Layer.RULE, line=4, match=Match(metric=("auc",)), effect=effect)
+    stack.push(Policy(version="v7", rules=(rule,)))
+
+    run_again(stack, 1, LOW_AUC, METRICS, "ModelQuality")
+    stack.minute()
+
+    assert stack.records()[0]["policy_version"] == {"S": "v7"}
+    (alert,) = stack.alerts()
+    assert alert["attributes"]["severity"] == "critical"
+    assert alert["detail"]["incidents"][0]["labels"]["owner"] == "risk"
+
+
+def test_without_a_policy_everything_alerts_and_so_does_its_lack(stack: Stack) -> None:
+    stack.client("s3").delete_object(Bucket=POLICIES, Key="policy.json")
+    versions = stack.client("s3").list_object_versions(Bucket=POLICIES)
+    for version in [*versions["Versions"], *versions["DeleteMarkers"]]:
+        stack.client("s3").delete_object(
+            Bucket=POLICIES, Key=version["Key"], VersionId=version["VersionId"]
+        )
+
+    run_again(stack, 1, LOW_AUC, METRICS, "ModelQuality")
+    stack.minute()
+    stack.minute(2)
+
+    checks = {a["detail"]["incidents"][0]["labels"]["check"] for a in stack.alerts()}
+    assert checks == {"LessThanThreshold", "policy_missing"}
+
+
+def test_a_rule_by_tag_reads_the_tags_of_the_schedule(stack: Stack, calls: Counter[str]) -> None:
+    effect = Effect(severity=Severity.INFO)
+    match = Match(tags={"stage": "test"})
+    stack.push(Policy(rules=(Rule(name="t", layer=Layer.RULE, match=match, effect=effect),)))
+    run_again(stack, 1, LOW_AUC, METRICS, "ModelQuality")
+    assert calls["ListTags"] == 1
 
 
 def test_inspect_reads_a_run_from_s3(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The one message of a run, and the event beside it."""
+"""What one run contributes to messages and events."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from typing import Any
 
 import msgspec
 import pytest
-from guiderail.model.alert import SUBJECT_LIMIT, Alert
+from guiderail.model.alert import SUBJECT_LIMIT
 from guiderail.model.finding import AttributionShift, FeatureSummary, Finding, Subject
 from guiderail.model.outcome import Direction, MonitorKind, Outcome, Reason
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
 from guiderail.services.alerting import (
     MOST_FINDINGS,
-    alert_for,
-    alert_id,
+    attribute,
     figure,
     finding_fields,
+    finding_line,
     next_step,
+    run_detail,
+    run_section,
+    run_subject,
     severity,
     start_command,
+    subject_line,
     worst_first,
 )
 from hypothesis import given, settings
@@ -48,67 +52,25 @@ names = st.one_of(
 )
 
 
-def alert(
+def section(
     reading: Reading, run: Run | None = None, retraining: RetrainingDecision = NOTHING
-) -> Alert:
-    made = alert_for(run or b.run(), reading, retraining)
-    assert made is not None
-    return made
+) -> str:
+    return run_section(run or b.run(), reading, retraining)
+
+
+def subject_of(reading: Reading, run: Run | None = None) -> str:
+    return subject_line(run_subject(run or b.run(), reading))
+
+
+def detail_of(
+    reading: Reading, run: Run | None = None, retraining: RetrainingDecision = NOTHING
+) -> dict[str, Any]:
+    return run_detail(run or b.run(), reading, retraining)
 
 
 def drift(feature: str = "income", **fields: Any) -> Finding:
     known = {"direction": Direction.ABOVE, "unit": "distance"}
     return b.finding(subject=Subject(feature=feature), **{**known, **fields})
-
-
-# --- when
-
-
-def test_a_clean_run_alerts_nobody() -> None:
-    assert alert_for(b.run(), b.reading(), NOTHING) is None
-
-
-@pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.CLEAN])
-def test_every_other_outcome_alerts(outcome: Outcome) -> None:
-    made = alert(b.reading(outcome=outcome))
-
-    expected = "IncidentOpened" if outcome is Outcome.VIOLATIONS else "RunUnhealthy"
-    assert made.detail_type == expected
-    assert made.attributes == {
-        "outcome": outcome.value,
-        "endpoint": b.ENDPOINT,
-        "monitor": "data_quality",
-    }
-    assert made.detail["outcome"] == outcome.value
-
-
-# --- identity
-
-
-def test_the_alert_of_the_same_run_and_outcome_is_the_same() -> None:
-    assert alert(b.reading(drift())) == alert(b.reading(drift()))
-
-
-def test_the_id_does_not_depend_on_what_was_found() -> None:
-    few, many = b.reading(drift()), b.reading(drift(), drift("age_of_account"))
-
-    assert alert(few).alert_id == alert(many).alert_id
-
-
-def test_a_redrive_that_ends_otherwise_is_another_alert() -> None:
-    ids = {alert_id(b.run(), outcome) for outcome in Outcome}
-
-    assert len(ids) == len(Outcome)
-
-
-def test_another_run_is_another_alert() -> None:
-    assert alert_id(b.run(key="a#Completed"), Outcome.FAILED) != alert_id(
-        b.run(key="a#Failed"), Outcome.FAILED
-    )
-
-
-def test_the_id_can_name_an_execution() -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", alert_id(b.run(), Outcome.VIOLATIONS))
 
 
 # --- subject
@@ -126,7 +88,7 @@ def test_the_id_can_name_an_execution() -> None:
     ],
 )
 def test_the_subject_says_what_and_where(reading: Reading, subject: str) -> None:
-    assert alert(reading).subject == subject
+    assert subject_of(reading) == subject
 
 
 @pytest.mark.parametrize(
@@ -137,7 +99,7 @@ def test_the_subject_says_what_and_where(reading: Reading, subject: str) -> None
     ],
 )
 def test_the_subject_of_batch_monitoring_names_schedule_or_job(run: Run, where: str) -> None:
-    assert where in alert(b.reading(drift()), run).subject
+    assert where in subject_of(b.reading(drift()), run)
 
 
 def sns_takes(subject: str) -> bool:
@@ -151,12 +113,12 @@ def test_whatever_the_names_hold_sns_takes_the_subject(
 ) -> None:
     run = b.run(endpoint=endpoint, schedule=schedule)
 
-    assert sns_takes(alert(b.reading(drift(feature)), run).subject)
+    assert sns_takes(subject_of(b.reading(drift(feature)), run))
 
 
 @pytest.mark.parametrize("length", [40, 41, 99, 63, 300])
 def test_a_long_subject_is_cut_and_shows_it(length: int) -> None:
-    subject = alert(b.reading(drift()), b.run(endpoint="e" * length)).subject
+    subject = subject_of(b.reading(drift()), b.run(endpoint="e" * length))
 
     assert sns_takes(subject)
     assert subject.endswith("..." if length > 60 else "e")
@@ -175,10 +137,26 @@ def test_the_body_says_what_happened_against_which_threshold() -> None:
         unit="fraction",
     )
 
-    message = alert(b.reading(found, reasons=(Reason.VIOLATIONS_REPORTED,))).message
+    assert finding_line(found) == (
+        "income: completeness_check: observed 71.5%, threshold 100%, bad below"
+    )
+    assert "violations (violations_reported)" in section(b.reading(found))
 
-    assert "violations (violations_reported)" in message
-    assert "income: completeness_check: observed 71.5%, threshold 100%, bad below" in message
+
+@pytest.mark.parametrize(
+    ("service_threshold", "said"),
+    [
+        (0.9, "threshold 100% (the report's own: 90%)"),
+        (1.0, "threshold 100%"),
+        (None, "threshold 100%"),
+    ],
+)
+def test_the_reports_own_threshold_stands_beside_that_of_the_policy(
+    service_threshold: float | None, said: str
+) -> None:
+    found = b.finding("completeness_check", observed=0.715, threshold=1.0, unit="fraction")
+
+    assert finding_line(found, service_threshold).endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +174,7 @@ def test_the_body_says_what_happened_against_which_threshold() -> None:
     ],
 )
 def test_the_body_says_window_rows_and_where_to_look(said: str) -> None:
-    assert said in alert(b.reading(drift())).message
+    assert said in section(b.reading(drift()))
 
 
 @pytest.mark.parametrize(
@@ -208,11 +186,11 @@ def test_the_body_says_window_rows_and_where_to_look(said: str) -> None:
     ],
 )
 def test_the_body_says_what_is_not_known(fields: dict[str, Any], said: str) -> None:
-    assert said in alert(b.reading(drift(), **fields)).message
+    assert said in section(b.reading(drift(), **fields))
 
 
 def test_a_window_that_nobody_told_is_unknown() -> None:
-    message = alert(b.reading(drift()), b.run(window_start="", window_end="")).message
+    message = section(b.reading(drift()), b.run(window_start="", window_end=""))
 
     assert "Window:   unknown to unknown" in message
 
@@ -220,7 +198,7 @@ def test_a_window_that_nobody_told_is_unknown() -> None:
 def test_consoles_of_other_partitions_have_their_own_host() -> None:
     arn = "arn:aws-cn:sagemaker:cn-north-1:123456789012:processing-job/x"
 
-    message = alert(b.reading(drift()), b.run(job_arn=arn, job_name="x")).message
+    message = section(b.reading(drift()), b.run(job_arn=arn, job_name="x"))
 
     assert "https://cn-north-1.console.amazonaws.cn/" in message
 
@@ -228,14 +206,12 @@ def test_consoles_of_other_partitions_have_their_own_host() -> None:
 def test_names_in_links_are_quoted() -> None:
     run = b.run(report_uri="s3://loan-reports/a b/ü&x=1")
 
-    link = next(
-        line for line in alert(b.reading(drift()), run).message.split("\n") if "Report:" in line
-    )
+    link = next(line for line in section(b.reading(drift()), run).split("\n") if "Report:" in line)
     assert link.endswith("prefix=a%20b/%C3%BC%26x%3D1/")
 
 
 def test_without_a_report_there_is_no_link_to_it() -> None:
-    assert "Report:" not in alert(b.reading(drift()), b.run(report_uri="")).message
+    assert "Report:" not in section(b.reading(drift()), b.run(report_uri=""))
 
 
 def test_statistics_then_and_now_stand_beside_the_finding() -> None:
@@ -244,7 +220,7 @@ def test_statistics_then_and_now_stand_beside_the_finding() -> None:
         baseline=FeatureSummary("Fractional", mean=41_000.0),
     )
 
-    message = alert(b.reading(found)).message
+    message = finding_line(found)
 
     assert "mean 52000 (baseline 41000)" in message
     assert "12 missing" in message
@@ -261,7 +237,7 @@ def test_an_attribution_finding_names_what_moved_in_rank() -> None:
         ),
     )
 
-    message = alert(b.reading(found)).message
+    message = finding_line(found)
 
     assert "income 1 to 3" in message
     assert "age_of_account" not in message
@@ -270,29 +246,13 @@ def test_an_attribution_finding_names_what_moved_in_rank() -> None:
 def test_a_finding_that_nobody_could_read_is_quoted() -> None:
     found = drift(parsed=False, observed=None, description="cosine distance fell to 0.4")
 
-    assert "cosine distance fell to 0.4" in alert(b.reading(found)).message
+    assert "cosine distance fell to 0.4" in finding_line(found)
 
 
 def test_a_finding_without_a_description_says_so() -> None:
     found = drift(parsed=False, observed=None, description="")
 
-    assert "no description" in alert(b.reading(found)).message
-
-
-@pytest.mark.parametrize("count", [MOST_FINDINGS - 1, MOST_FINDINGS])
-def test_findings_up_to_the_limit_are_all_named(count: int) -> None:
-    message = alert(b.reading(*(drift(f"ratio_{n}") for n in range(count)))).message
-
-    assert all(f"- ratio_{n}:" in message for n in range(count))
-    assert "more in the report" not in message
-
-
-def test_a_long_list_ends_in_how_many_more() -> None:
-    message = alert(b.reading(*(drift(f"ratio_{n}") for n in range(MOST_FINDINGS + 34)))).message
-
-    assert "and 34 more" in message
-    assert message.count("- ratio_") == MOST_FINDINGS
-    assert f"Findings ({MOST_FINDINGS + 34})" in message
+    assert "no description" in finding_line(found)
 
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202e]")
@@ -307,11 +267,13 @@ def test_names_from_data_bring_no_control_characters_and_no_lines(
     refused = RetrainingDecision(reason=Reason.RETRAINING_REFUSED, note=note, pipeline_arn=PIPELINE)
     calm = [drift("x"), drift("x", parsed=False, observed=None, description="x")]
 
-    message = alert(b.reading(*found), b.run(endpoint=endpoint), refused).message
-    lines = alert(b.reading(*calm), b.run(), refused).message.count("\n")
+    message = section(b.reading(*found), b.run(endpoint=endpoint), refused)
+    lines = section(b.reading(*calm), b.run(), refused).count("\n")
 
     assert not CONTROL.search(message)
     assert message.count("\n") == lines
+    for one in found:
+        assert not CONTROL.search(finding_line(one)) and "\n" not in finding_line(one)
 
 
 def test_worst_come_first_errors_before_warnings_then_by_distance() -> None:
@@ -400,7 +362,7 @@ def test_the_next_step_goes_by_the_cause(findings: list[Finding], word: str) -> 
 
 
 def test_a_suggestion_holds_the_exact_call() -> None:
-    message = alert(b.reading(drift()), retraining=SUGGESTED).message
+    message = section(b.reading(drift()), retraining=SUGGESTED)
 
     assert start_command(b.run(), SUGGESTED) in message
     assert "retraining_suggested" in message
@@ -411,7 +373,7 @@ def test_the_call_is_whole_however_long_its_parameters_are() -> None:
         SUGGESTED, parameters={f"Parameter{n}": "x" * 1024 for n in range(3)}
     )
 
-    assert start_command(b.run(), long) in alert(b.reading(drift()), retraining=long).message
+    assert start_command(b.run(), long) in section(b.reading(drift()), retraining=long)
 
 
 def test_a_refusal_holds_the_call_and_why() -> None:
@@ -419,7 +381,7 @@ def test_a_refusal_holds_the_call_and_why() -> None:
         SUGGESTED, reason=Reason.RETRAINING_REFUSED, note="access denied"
     )
 
-    message = alert(b.reading(drift()), retraining=refused).message
+    message = section(b.reading(drift()), retraining=refused)
 
     assert "retraining_refused (access denied)" in message
     assert start_command(b.run(), refused) in message
@@ -430,11 +392,12 @@ def test_a_started_pipeline_is_named_and_its_call_left_out() -> None:
         SUGGESTED, reason=Reason.RETRAINING_STARTED, execution_arn=f"{PIPELINE}/execution/a1"
     )
 
-    made = alert(b.reading(drift()), retraining=started)
+    message = section(b.reading(drift()), retraining=started)
 
-    assert f"started: {PIPELINE}/execution/a1" in made.message
-    assert "start-pipeline-execution" not in made.message
-    assert made.detail["retraining"]["execution_arn"] == f"{PIPELINE}/execution/a1"
+    assert f"started: {PIPELINE}/execution/a1" in message
+    assert "start-pipeline-execution" not in message
+    detail = detail_of(b.reading(drift()), retraining=started)
+    assert detail["retraining"]["execution_arn"] == f"{PIPELINE}/execution/a1"
 
 
 @settings(max_examples=150, deadline=None)
@@ -472,7 +435,7 @@ def test_shell_words_in_a_parameter_stay_words(value: str) -> None:
 
 
 def test_the_detail_says_what_a_subscriber_needs() -> None:
-    detail = alert(b.reading(drift(), evidence=("x",))).detail
+    detail = detail_of(b.reading(drift(), evidence=("x",)))
 
     assert detail["finding_count"] == 1
     assert detail["endpoint"] == b.ENDPOINT
@@ -491,7 +454,7 @@ def test_the_detail_is_json_whatever_the_report_holds(
 ) -> None:
     found = drift(feature, observed=observed, distance=observed, description=feature)
 
-    detail = alert(b.reading(found), b.run(endpoint=endpoint)).detail
+    detail = detail_of(b.reading(found), b.run(endpoint=endpoint))
 
     assert json.loads(json.dumps(detail, allow_nan=False)) == detail
     assert msgspec.json.decode(msgspec.json.encode(detail)) == detail
@@ -507,18 +470,19 @@ def test_an_infinite_number_is_null_and_says_which(observed: float, text: str | 
     assert (fields["observed"] is None) is (text is not None)
 
 
-def _input_size(made: Alert) -> int:
-    return len(msgspec.json.encode(made))
+def size(reading: Reading) -> int:
+    """Bytes that one run adds to a message and its event."""
+    return len(msgspec.json.encode((section(reading), detail_of(reading))))
 
 
 def test_many_findings_stay_small() -> None:
     many = b.reading(*(drift(f"ratio_{n}", description="d" * 3000) for n in range(2000)))
 
-    made = alert(many)
+    detail = detail_of(many)
 
-    assert made.detail["finding_count"] == 2000
-    assert len(made.detail["findings"]) == MOST_FINDINGS
-    assert _input_size(made) < EXECUTION_INPUT_LIMIT
+    assert detail["finding_count"] == 2000
+    assert len(detail["findings"]) == MOST_FINDINGS
+    assert size(many) < EXECUTION_INPUT_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -541,22 +505,22 @@ def test_many_findings_stay_small() -> None:
     ],
 )
 def test_long_names_do_not_outgrow_what_an_execution_takes(found: Finding) -> None:
-    made = alert(b.reading(*[found] * MOST_FINDINGS))
-
-    assert _input_size(made) < EXECUTION_INPUT_LIMIT
+    assert size(b.reading(*[found] * MOST_FINDINGS)) < EXECUTION_INPUT_LIMIT
+    assert len(finding_line(found)) < 2000
 
 
 def test_long_evidence_does_not_outgrow_what_an_execution_takes() -> None:
-    made = alert(b.reading(drift(), evidence=tuple("é" * 60_000 for _ in range(20))))
+    reading = b.reading(drift(), evidence=tuple("é" * 60_000 for _ in range(20)))
 
-    assert _input_size(made) < EXECUTION_INPUT_LIMIT
+    assert size(reading) < EXECUTION_INPUT_LIMIT
 
 
-def test_an_attribute_is_never_empty() -> None:
-    made = alert(b.reading(drift()), b.run(endpoint="", schedule=""))
-
-    assert made.attributes["endpoint"]
+@pytest.mark.parametrize(
+    ("value", "taken"), [("", "none"), ("loan", "loan"), ("é" * 300, "é" * 256), ("a\nb", "a b")]
+)
+def test_an_attribute_is_what_sns_takes(value: str, taken: str) -> None:
+    assert attribute(value) == taken
 
 
 def test_a_probe_is_marked() -> None:
-    assert alert(b.reading(drift()), b.run(is_probe=True)).detail["probe"] is True
+    assert detail_of(b.reading(drift()), b.run(is_probe=True))["probe"] is True

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from guiderail.model.outcome import Outcome
-from guiderail.reports.run_files import parse_run
+from guiderail.model.outcome import Outcome, Reason
+from guiderail.reports.run_files import Files, parse_run
+from guiderail.services import tightening
 from guiderail.services.reading import read_outcome
 
-from benchmarks import report_files, result
-from benchmarks.parsing import BASELINE_ROWS, ROWS, files_of_a_run
-from benchmarks.stub_aws import StubAws
+from benchmarks import __main__ as main
+from benchmarks import calls, mutations, report_files, result, storm
+from benchmarks.parsing import (
+    BASELINE_ROWS,
+    JUDGES_EVERYTHING,
+    NEXT_RUN,
+    ROWS,
+    TIGHTER_POLICY,
+    decide,
+    files_of_a_run,
+)
+from benchmarks.stub_aws import StubAws, job_event
 
 
 @pytest.mark.parametrize(
@@ -69,16 +81,17 @@ def test_the_files_make_a_run_with_violations_that_is_read_whole(features: int) 
 
 @pytest.mark.enable_socket
 def test_the_stand_in_answers_one_request_after_the_other_without_delay() -> None:
+    target = "DynamoDB_20120810.TransactWriteItems"
     with StubAws() as stub:
         connection = http.client.HTTPConnection(stub.url.removeprefix("http://"), timeout=5)
         for _ in range(20):
-            connection.request("POST", "/", b"{}", {"X-Amz-Target": "SageMaker.GetItem"})
+            connection.request("POST", "/", b'{"TransactItems": []}', {"X-Amz-Target": target})
             assert connection.getresponse().read() == b"{}"
         connection.request("GET", "/loan-reports/no/such/key")
         missing = connection.getresponse()
         connection.close()
 
-    assert stub.calls["GetItem"] == 20
+    assert stub.calls["TransactWriteItems"] == 20
     assert missing.status == 404
 
 
@@ -104,3 +117,90 @@ def test_comparators_are_there() -> None:
         "imports_sagemaker",
         "usual",
     }
+
+
+# --- what decides, and the storm
+
+
+def test_every_finding_is_news_at_first_and_known_at_the_next_run() -> None:
+    parsed = parse_run(*files_of_a_run(60))
+
+    first, messages = decide(parsed)
+    again, repeated = decide(parsed, first.ledger, NEXT_RUN)
+
+    assert len(first.ledger.incidents) == len(first.record.reading.findings) == 18
+    assert len(messages) == 1
+    assert {d.reason for d in again.decisions} == {Reason.SUPPRESSED_DUPLICATE}
+    assert repeated == ()
+
+
+def test_a_tighter_rule_has_drift_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = parse_run(*files_of_a_run(60))
+    computed = []
+    monkeypatch.setattr(tightening, "numerical_distance", lambda *a, **k: computed.append(a))
+
+    decide(parsed)
+    assert not computed
+    decide(parsed, policy=TIGHTER_POLICY)
+
+    assert 5 <= len(computed) <= 10
+
+
+def test_damaged_files_are_judged_by_thresholds_that_make_findings_of_them() -> None:
+    run = next(r for r in mutations.run_folders() if r.name == "06-clean-clarify")
+
+    followed, _ = decide(run.parsed(), policy=JUDGES_EVERYTHING)
+
+    assert followed.record.judgements
+    assert all(j.is_derived for j in followed.record.judgements)
+
+
+@pytest.mark.enable_socket
+def test_the_stand_in_remembers_what_is_written() -> None:
+    with StubAws(report_files.violations_file(60)) as stub:
+        calls.handle(job_event(), stub.url)
+        calls.handle(job_event(), stub.url, just_started=False)
+        assert stub.calls["BatchGetItem"] == 2
+        assert stub.calls["TransactWriteItems"] == 1, "the second one is a duplicate"
+        calls.tell(datetime.now(UTC) + timedelta(minutes=1), stub.url)
+        calls.tell(datetime.now(UTC) + timedelta(minutes=1), stub.url)
+
+    assert stub.calls["StartExecution"] == 1
+
+
+def test_schedules_of_a_storm_are_half_clean_and_every_endpoint_has_a_fault() -> None:
+    wave = storm.wave_of("w", 200, 3)
+
+    schedules = list(dict.fromkeys(c.schedule for c in wave))
+    by_endpoint: dict[str, list[storm.Life]] = {}
+    for schedule in schedules:
+        by_endpoint.setdefault(schedule.endpoint, []).append(schedule.life)
+    assert len({c.name for c in wave}) == len(wave) == 600
+    assert sum(s.life is storm.Life.CLEAN for s in schedules) == 100
+    assert all(
+        any(life is not storm.Life.CLEAN for life in lives) for lives in by_endpoint.values()
+    )
+    assert len({s.group for s in schedules}) == 45 + 1
+    assert "MonitoringScheduleArn" not in wave[0].event()["detail"]
+
+
+def test_a_drifting_run_of_a_storm_has_the_findings_that_are_counted() -> None:
+    left = {
+        key.rpartition("/")[2]: content
+        for key, content in storm.objects().items()
+        if key.startswith(f"{storm.Life.DRIFTING.value}/")
+    }
+
+    assert len(read_outcome(parse_run(Files(left)), None, None, 30).findings) == storm.FINDINGS
+
+
+@pytest.mark.parametrize(("value", "status"), [(1.0, 0), (2.0, 1)])
+def test_a_missed_target_is_an_exit_status(
+    value: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = [result.counted("speed", value, "calls", 1)]
+    monkeypatch.setattr(main, "BENCHMARKS", {"one": lambda quick: measured})
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "one", "--json"])
+
+    assert main.main() == status
+    assert ("missed: speed" in capsys.readouterr().err) == bool(status)

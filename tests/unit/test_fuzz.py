@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 from guiderail.errors import GuiderailError, MalformedEventError
 from guiderail.model.event import parse_job_event
+from guiderail.model.incident import Ledger, Scope
+from guiderail.model.notice import Group
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
+from guiderail.model.policy import Policy
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
 from guiderail.reports.analysis import read_analysis
 from guiderail.reports.constraints import read_constraints
+from guiderail.reports.run_files import ParsedRun
 from guiderail.reports.statistics import read_statistics
 from guiderail.reports.violations import read_violations
 from guiderail.reports.wording import read_wording
-from guiderail.services.alerting import alert_for
+from guiderail.services.following import Judged, follow
 from guiderail.services.identify import ruled_out, ruled_out_by_event
+from guiderail.services.judging import PolicyIndex, RunLabels, judge
+from guiderail.services.telling import Surroundings, settle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -310,13 +317,30 @@ def test_a_damaged_event_breaks_nothing(
 
 
 def sent(reading: Reading, run: Run | None = None) -> None:
-    """What follows a reading must work on whatever was read."""
+    """What follows a reading must work on whatever was read, up to the message."""
+    run, now, policy = run or b.run(), datetime(2026, 11, 23, tzinfo=UTC), Policy()
+    scope = Scope(
+        account=run.account, region=run.region, endpoint=run.endpoint, schedule=run.schedule
+    )
+    labels = RunLabels(
+        account=run.account,
+        region=run.region,
+        endpoint=run.endpoint,
+        schedule=run.schedule,
+        monitor=reading.monitor,
+    )
+    judgements = judge(PolicyIndex(policy).for_run(labels), reading, ParsedRun(), now)
+    judged = Judged(scope=scope, reading=reading, judgements=judgements)
     nothing = RetrainingDecision(reason=Reason.RETRAINING_OFF)
-    alert = alert_for(run or b.run(), reading, nothing)
-    if alert:
-        assert alert.subject.isascii() and alert.subject.isprintable()
-        assert msgspec.json.decode(msgspec.json.encode(alert.detail)) == alert.detail
-        alert.message.encode()
+    followed = follow(Ledger(scope=scope), run, judged, policy, lambda _: nothing, now)
+    assert bool(followed.notices) is (reading.outcome is not Outcome.CLEAN)
+    for notice in followed.notices:
+        group = Group(id=notice.group, route=notice.route, labels=notice.group_labels)
+        settled = settle(group, [notice], policy.route, Surroundings(policy=policy), now)
+        (told,) = settled.notifications
+        assert told.subject.isascii() and told.subject.isprintable() and len(told.subject) < 100
+        assert msgspec.json.decode(msgspec.json.encode(told.detail)) == told.detail
+        assert len(told.message.encode()) < 256 * 1024
 
 
 LISTED = WHOLE["violations"][1]

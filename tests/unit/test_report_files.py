@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from guiderail.errors import GuiderailError, MalformedReportError
+from guiderail.model.finding import Bucket
 from guiderail.model.outcome import MonitorKind
 from guiderail.reports.analysis import read_analysis
 from guiderail.reports.constraints import read_constraints
@@ -329,12 +330,19 @@ def test_an_all_null_columns_mean_is_unknown(mean: object) -> None:
     assert (income.mean, income.completeness) == (None, 0.0)
 
 
+def test_the_buckets_of_a_feature() -> None:
+    statistics = read_statistics(b.statistics(b.numerical("income", 900, 0, mean=1.0)))
+
+    assert (statistics.features or [])[0].buckets[0] == Bucket(9_000.0, 53_500.0, 640.0)
+
+
 def test_a_feature_without_any_statistics_is_read() -> None:
     statistics = read_statistics(b.statistics({"name": "income", "inferred_type": "Unknown"}))
 
     income = statistics.feature("income")
     assert income is not None
-    assert (income.present, income.completeness, income.buckets) == (None, None, ())
+    assert (income.present, income.completeness) == (None, None)
+    assert (statistics.features or [])[0].buckets == ()
 
 
 def test_strings_without_a_distribution_are_read() -> None:

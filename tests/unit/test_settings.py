@@ -25,6 +25,10 @@ def test_only_three_variables_have_no_default() -> None:
         max_report_bytes=67_108_864,
         worst_features=10,
         record_days=90,
+        policy_bucket="",
+        policy_key="policy.json",
+        policy_seconds=60,
+        audit_days=400,
     )
 
 
@@ -47,6 +51,8 @@ NUMBERS = {
     "GUIDERAIL_MAX_REPORT_BYTES": "max_report_bytes",
     "GUIDERAIL_WORST_FEATURES": "worst_features",
     "GUIDERAIL_RECORD_DAYS": "record_days",
+    "GUIDERAIL_POLICY_SECONDS": "policy_seconds",
+    "GUIDERAIL_AUDIT_DAYS": "audit_days",
 }
 
 
@@ -61,6 +67,13 @@ def test_numbers_are_read(variable: str, field: str, value: int) -> None:
 def test_what_is_no_whole_number_is_refused_by_name(variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=variable):
         settings_from({**NEEDED, variable: value})
+
+
+def test_where_the_policy_is_kept() -> None:
+    settings = settings_from(
+        {**NEEDED, "GUIDERAIL_POLICY_BUCKET": "policies", "GUIDERAIL_POLICY_KEY": "eu/policy.json"}
+    )
+    assert (settings.policy_bucket, settings.policy_key) == ("policies", "eu/policy.json")
 
 
 @pytest.mark.parametrize(

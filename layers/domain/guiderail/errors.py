@@ -11,10 +11,12 @@
     │   ├── NotFoundError         the job, schedule or object is gone
     │   ├── AlreadyExistsError    what a call would have made is there already
     │   ├── RejectedRequestError  AWS rejected the request as wrong
+    │   ├── TooLargeToKeepError   an item is larger than the store takes
     │   └── SettingsError         an environment variable or an option is wrong
     └── TransientError            stays in the queue and is tried again
         ├── ThrottledError        AWS asked to slow down
         ├── UnavailableError      AWS or the network failed
+        ├── ConflictError         somebody else wrote in between
         └── JobNotFinishedError   the event ran ahead of what DescribeProcessingJob says
 """
 
@@ -99,6 +101,12 @@ class RejectedRequestError(PermanentError):
     code = "rejected_request"
 
 
+class TooLargeToKeepError(PermanentError):
+    """What is to be kept is larger than the store takes, however it is packed."""
+
+    code = "too_large_to_keep"
+
+
 class SettingsError(PermanentError):
     """A setting is missing or cannot be read."""
 
@@ -115,6 +123,12 @@ class UnavailableError(TransientError):
     """AWS, or the way to it, failed."""
 
     code = "unavailable"
+
+
+class ConflictError(TransientError):
+    """What was read has been written by somebody else since."""
+
+    code = "conflict"
 
 
 class JobNotFinishedError(TransientError):

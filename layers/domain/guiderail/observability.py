@@ -7,8 +7,13 @@ NAMESPACE = "Guiderail"
 METRICS = {
     "Runs": ("Count", "monitoring runs by endpoint, monitor and outcome"),
     "Findings": ("Count", "findings by endpoint, monitor, check and severity"),
+    "Decisions": (
+        "Count",
+        "what became of findings and incidents, by endpoint, monitor and reason",
+    ),
     "FeatureDistance": ("Count", "distance of the worst features of a run from their threshold"),
     "RetrainingDecisions": ("Count", "retraining decisions by endpoint, monitor and reason"),
+    "Notifications": ("Count", "messages to people by receiver and reason"),
     "AlertLatency": ("Seconds", "time from the end of a job to its alert"),
     "JobsIgnored": ("Count", "processing jobs that are no monitoring runs, by reason"),
     "DeadLetters": ("Count", "messages kept as dead letters, by reason"),

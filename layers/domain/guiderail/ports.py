@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from guiderail.errors import GuiderailError
 from guiderail.model.alert import Alert
+from guiderail.model.incident import Ledger
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
-from guiderail.model.outcome import Outcome
+from guiderail.model.notice import (
+    AuditEntry,
+    Group,
+    InhibitionSource,
+    Notice,
+    Notification,
+    Silence,
+)
+from guiderail.model.outcome import Outcome, Reason
+from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
 from guiderail.reports.run_files import Files
+
+
+class PolicyInForce(msgspec.Struct, frozen=True):
+    """The policy to judge by; ``trouble`` is set where it is not the one that was pushed last."""
+
+    policy: Policy
+    trouble: Reason | None = None
+    evidence: str = ""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """What is due now; ``groups`` are ids of groups whose own due time has come."""
+
+    notices: tuple[Notice, ...] = ()
+    groups: tuple[str, ...] = ()
+    notifications: tuple[Notification, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything is due."""
+        return bool(self.notices or self.groups or self.notifications)
 
 
 class JobDescriptions(Protocol):
@@ -38,18 +70,117 @@ class ReportFiles(Protocol):
         ...
 
 
-class RunRecords(Protocol):
-    """What was decided of which run."""
+class Policies(Protocol):
+    """The operator's policy."""
 
-    def outcome(self, run_key: str) -> Outcome | None:
-        """The recorded outcome of a run; None for a run not seen."""
+    def current(self) -> PolicyInForce:
+        """The policy to judge by: the stored one, else the last good one, else the built-in one.
+
+        Never raises for a missing or unreadable policy: its ``trouble`` says what is wrong.
+        Raises TransientError only if nothing at all can be read and nothing was before.
+        """
         ...
 
-    def keep(self, record: RunRecord) -> bool:
-        """Record a run unless it was recorded; an ``unreadable`` one may be replaced.
 
-        Returns whether this call recorded it.
+class Tags(Protocol):
+    """Tags of monitoring schedules."""
+
+    def of(self, schedule_arn: str) -> Mapping[str, str]:
+        """The tags. Raises AccessDeniedError, NotFoundError, TransientError."""
+        ...
+
+
+class Incidents(Protocol):
+    """Runs, ledgers and what waits to be told, as one store.
+
+    Every ``commit`` is all or nothing, under the condition that the ledger or group has the version it
+    was read with; it writes the version after that. Raises ConflictError otherwise: read again.
+    """
+
+    def recall(self, run_key: str, ledger_id: str) -> tuple[Outcome | None, Ledger | None]:
+        """The recorded outcome of a run and the ledger, in one call; an empty ledger id asks for none."""
+        ...
+
+    def run(self, job_arn: str) -> Mapping[str, Any] | None:
+        """What is recorded of a job's run, as plain values by attribute name; None if it is not known."""
+        ...
+
+    def ledger(self, ledger_id: str) -> Ledger | None:
+        """Read a ledger."""
+        ...
+
+    def firing_ledgers(self) -> Iterator[Ledger]:
+        """All ledgers with an incident that is not resolved."""
+        ...
+
+    def commit_run(
+        self,
+        record: RunRecord,
+        ledger: Ledger,
+        sources: Sequence[InhibitionSource] | None,
+        notices: Sequence[Notice],
+        audit: AuditEntry,
+    ) -> bool:
+        """Record a run with all that follows from it; an ``unreadable`` record may be replaced.
+
+        Returns False, and writes nothing, if the run was recorded before. ``sources`` replaces what
+        hides others on the endpoint; None leaves it.
         """
+        ...
+
+    def commit_act(
+        self,
+        ledger: Ledger,
+        sources: Sequence[InhibitionSource] | None,
+        notices: Sequence[Notice],
+        audit: AuditEntry,
+    ) -> None:
+        """Keep a ledger changed by a person, by a remediation or by the clock."""
+        ...
+
+    def due(self, until: datetime) -> Due:
+        """What waits and is due: notices, groups and unpublished notifications, oldest first.
+
+        At most a thousand at once; call again until there is nothing.
+        """
+        ...
+
+    def group(self, group_id: str) -> Group | None:
+        """Read a group."""
+        ...
+
+    def commit_group(
+        self,
+        previous: Group | None,
+        group: Group,
+        absorbed: Sequence[Notice],
+        notifications: Sequence[Notification],
+        audit: AuditEntry | None,
+    ) -> None:
+        """Keep a group after ``previous``, and a due row per notification until it is told.
+
+        The notices it took in and the due row of ``previous`` go; one for ``group.due_at`` is written.
+        """
+        ...
+
+    def told(self, notification: Notification, at: datetime) -> None:
+        """Mark a notification as published."""
+        ...
+
+    def sources(self, endpoint: str) -> Sequence[InhibitionSource]:
+        """What hides others on an endpoint (or on a schedule that has none)."""
+        ...
+
+    def silences(self, now: datetime) -> Sequence[Silence]:
+        """Silences that have not ended."""
+        ...
+
+    def keep_silence(self, silence: Silence, audit: AuditEntry) -> None:
+        """Write a silence, or one with the same id anew (to end it)."""
+        ...
+
+    def audit(self, subject: str, limit: int) -> Sequence[AuditEntry]:
+        """Audit entries of a ledger, group or silence, newest first."""
         ...
 
 

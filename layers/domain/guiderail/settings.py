@@ -14,7 +14,7 @@ from guiderail.services.retraining import PARAMETER_FIELDS
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of ``on_job_finished``; each field is the variable ``GUIDERAIL_<NAME>``."""
+    """Settings of the functions; each field is the variable ``GUIDERAIL_<NAME>``."""
 
     table: str
     alert_state_machine: str
@@ -26,6 +26,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_report_bytes: int = 64 * 1024 * 1024
     worst_features: int = 10
     record_days: int = 90
+    policy_bucket: str = ""
+    policy_key: str = "policy.json"
+    policy_seconds: int = 60
+    audit_days: int = 400
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -60,6 +64,10 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         max_report_bytes=whole("GUIDERAIL_MAX_REPORT_BYTES", 64 * 1024 * 1024),
         worst_features=whole("GUIDERAIL_WORST_FEATURES", 10),
         record_days=whole("GUIDERAIL_RECORD_DAYS", 90),
+        policy_bucket=text("GUIDERAIL_POLICY_BUCKET", ""),
+        policy_key=text("GUIDERAIL_POLICY_KEY", "policy.json"),
+        policy_seconds=whole("GUIDERAIL_POLICY_SECONDS", 60),
+        audit_days=whole("GUIDERAIL_AUDIT_DAYS", 400),
     )
 
 

@@ -49,7 +49,13 @@ _SLOW_DOWN = frozenset(
     }
 )
 _PASSING = frozenset(
-    {"RequestTimeout", "RequestTimeoutException", "TransactionConflictException", "ExpiredToken"}
+    {
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "ExpiredToken",
+    }
 )
 
 

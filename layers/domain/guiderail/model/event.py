@@ -1,8 +1,10 @@
-"""The event that starts everything: ``SageMaker Processing Job State Change``."""
+"""The events that start everything: ``SageMaker Processing Job State Change``, and the clock's."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -65,3 +67,23 @@ def parse_job_event(raw: bytes | str | dict[str, Any]) -> JobEvent:
             f"ProcessingJobArn is {job.arn[:100]!r}, not the ARN of a processing job"
         )
     return JobEvent(job=job, is_probe=source == "guiderail.probe")
+
+
+def parse_clock_event(event: Mapping[str, Any]) -> datetime | None:
+    """Read the time for which the clock woke us; None where the event names none.
+
+    Raises:
+        MalformedEventError: ``time`` is not an ISO 8601 time with its zone.
+    """
+    text = event.get("time")
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise MalformedEventError(
+            f"time is {text!r}", remedy="Give one with its zone, such as 2026-03-09T08:20:00Z"
+        )
+    return time

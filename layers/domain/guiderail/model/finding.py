@@ -49,7 +49,6 @@ class FeatureSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     minimum: float | None = None
     maximum: float | None = None
     distinct: float | None = None
-    buckets: tuple[Bucket, ...] = ()
 
     @property
     def completeness(self) -> float | None:

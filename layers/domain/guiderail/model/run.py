@@ -26,6 +26,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     is_probe: bool = False
 
     @property
+    def account(self) -> str:
+        """Account of the job, from its ARN."""
+        return self.job_arn.split(":")[4]
+
+    @property
+    def place(self) -> str:
+        """What people call the place where it happened."""
+        return self.endpoint or self.schedule or self.job_name
+
+    @property
     def region(self) -> str:
         """Region of the job, from its ARN: the event's envelope has been seen to disagree."""
         return self.job_arn.split(":")[3]

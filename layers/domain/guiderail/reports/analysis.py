@@ -15,6 +15,13 @@ import msgspec
 from guiderail.errors import MalformedReportError
 from guiderail.reports.json_text import Number, decode, number
 
+_NEUTRAL_OF_RATIO = {"DI": 1.0}
+
+
+def neutral_value(metric: str) -> float:
+    """Where a bias metric sees no bias: 1 for disparate impact, which is a ratio, 0 for every other."""
+    return _NEUTRAL_OF_RATIO.get(metric, 0.0)
+
 
 class BiasMetric(msgspec.Struct, gc=False):
     """One metric of one facet value; ``error`` says why ``value`` is null."""

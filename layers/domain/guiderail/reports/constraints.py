@@ -7,6 +7,8 @@ the current data): the baseline is the one of the job's input named ``constraint
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from guiderail.errors import MalformedReportError
@@ -23,6 +25,10 @@ class FeatureConstraint(msgspec.Struct):
 
 class _DistributionConstraints(msgspec.Struct, gc=False):
     comparison_threshold: Number = None
+    comparison_method: Any = None
+    categorical_drift_method: Any = None
+    perform_comparison: Any = None
+    enable_comparisons: Any = None
 
 
 class _MonitoringConfig(msgspec.Struct):
@@ -74,6 +80,27 @@ class Constraints(msgspec.Struct):
             )
         metric = (self.metrics or {}).get(subject)
         return number(metric.threshold) if metric else None
+
+    @property
+    def _distribution(self) -> _DistributionConstraints:
+        config = self.monitoring_config or _MonitoringConfig()
+        return config.distribution_constraints or _DistributionConstraints()
+
+    @property
+    def compares_distributions(self) -> bool:
+        """Whether drift is checked at all; it is unless told otherwise, in either spelling."""
+        asked = self._distribution
+        return str(asked.perform_comparison) != "Disabled" and asked.enable_comparisons is not False
+
+    @property
+    def compares_robustly(self) -> bool:
+        """Whether drift distances are corrected for small samples; they are unless told otherwise."""
+        return str(self._distribution.comparison_method) != "Simple"
+
+    @property
+    def tests_chi_squared(self) -> bool:
+        """Whether drift of text is a chi-squared test's value, not a distance."""
+        return str(self._distribution.categorical_drift_method) == "ChiSquared"
 
 
 _DECODER = msgspec.json.Decoder(Constraints)

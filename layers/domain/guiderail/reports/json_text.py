@@ -19,6 +19,8 @@ Number = float | str | None
 
 def number(value: object) -> float | None:
     """Return the number that a report's field holds; None for null, NaN and anything else."""
+    if type(value) is float:
+        return None if value != value else value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

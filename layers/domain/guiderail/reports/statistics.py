@@ -1,7 +1,8 @@
 """statistics.json of the Model Monitor analyzer: data quality per feature, or model-quality metrics.
 
 Shapes: Amazon SageMaker Developer Guide, "Schema for Statistics" and "Model Quality Metrics", and
-files of real runs. KLL sketches are skipped; the ten buckets beside them are kept.
+files of real runs. KLL sketches, the ten buckets beside them and the categories of text stay as written
+until somebody asks: they are most of the file.
 """
 
 from __future__ import annotations
@@ -27,8 +28,13 @@ class _Bucket(msgspec.Struct, gc=False):
 _NONE = msgspec.Raw(b"null")
 
 
+class _Sketch(msgspec.Struct):
+    data: list[list[float]]
+
+
 class _Kll(msgspec.Struct):
     buckets: msgspec.Raw = _NONE
+    sketch: msgspec.Raw = _NONE
 
 
 class _Distribution(msgspec.Struct):
@@ -44,9 +50,23 @@ class _Numerical(msgspec.Struct):
     distribution: _Distribution | None = None
 
 
+class _Category(msgspec.Struct, gc=False):
+    value: str
+    count: float
+
+
+class _Categorical(msgspec.Struct):
+    buckets: list[_Category]
+
+
+class _TextDistribution(msgspec.Struct):
+    categorical: _Categorical
+
+
 class _Textual(msgspec.Struct):
     common: _Counts | None = None
     distinct_count: Number = None
+    distribution: msgspec.Raw = _NONE
 
 
 class FeatureStatistics(msgspec.Struct):
@@ -60,12 +80,7 @@ class FeatureStatistics(msgspec.Struct):
     def summary(self) -> FeatureSummary:
         """The numbers a reader of an alert needs."""
         numerical, textual = self.numerical_statistics, self.string_statistics
-        common = (
-            (numerical.common if numerical else None)
-            or (textual.common if textual else None)
-            or _Counts()
-        )
-        kll = numerical.distribution.kll if numerical and numerical.distribution else None
+        common = self._counts
         return FeatureSummary(
             inferred_type=self.inferred_type or "Unknown",
             present=_count(common.num_present),
@@ -75,7 +90,51 @@ class FeatureStatistics(msgspec.Struct):
             minimum=number(numerical.min) if numerical else None,
             maximum=number(numerical.max) if numerical else None,
             distinct=number(textual.distinct_count) if textual else None,
-            buckets=_buckets(kll.buckets) if kll else (),
+        )
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The ten buckets of a numerical distribution, decoded when asked."""
+        distribution = self.numerical_statistics and self.numerical_statistics.distribution
+        return _buckets(distribution.kll.buckets) if distribution and distribution.kll else ()
+
+    @property
+    def completeness(self) -> float | None:
+        """Share of rows with a value, 0 to 1."""
+        present, missing = _count(self._counts.num_present), _count(self._counts.num_missing)
+        if present is None or missing is None or not present + missing:
+            return None
+        return present / (present + missing)
+
+    @property
+    def sketch(self) -> list[list[float]] | None:
+        """Values of the KLL sketch by level, in the feature's unit; None where there is none to read."""
+        distribution = self.numerical_statistics and self.numerical_statistics.distribution
+        if not distribution or not distribution.kll:
+            return None
+        try:
+            return _SKETCH_DECODER.decode(distribution.kll.sketch).data
+        except msgspec.DecodeError:
+            return None
+
+    @property
+    def categories(self) -> dict[str, float] | None:
+        """Rows by value of a text feature; None where the file leaves them out (too many values)."""
+        if not self.string_statistics:
+            return None
+        try:
+            written = _TEXT_DECODER.decode(self.string_statistics.distribution)
+        except msgspec.DecodeError:
+            return None
+        return {bucket.value: bucket.count for bucket in written.categorical.buckets}
+
+    @property
+    def _counts(self) -> _Counts:
+        numerical, textual = self.numerical_statistics, self.string_statistics
+        return (
+            (numerical.common if numerical else None)
+            or (textual.common if textual else None)
+            or _Counts()
         )
 
 
@@ -144,6 +203,8 @@ def _buckets(written: msgspec.Raw) -> tuple[Bucket, ...]:
     )
 
 
+_SKETCH_DECODER = msgspec.json.Decoder(_Sketch)
+_TEXT_DECODER = msgspec.json.Decoder(_TextDistribution)
 _BUCKETS_DECODER = msgspec.json.Decoder(list[_Bucket] | None)
 _DECODER = msgspec.json.Decoder(Statistics)
 

@@ -1,8 +1,7 @@
-"""The one message a run makes, and the event beside it."""
+"""What a run contributes to messages and events."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shlex
@@ -12,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from guiderail.model.alert import SUBJECT_LIMIT, Alert
+from guiderail.model.alert import SUBJECT_LIMIT
 from guiderail.model.finding import Finding
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.retraining import RetrainingDecision
@@ -71,30 +70,6 @@ _STEP_DRIFT = "Inputs moved away from the baseline: compare with model quality b
 _STEP_UNKNOWN = "Read the report; Guiderail does not know this check."
 
 
-def alert_for(run: Run, reading: Reading, retraining: RetrainingDecision) -> Alert | None:
-    """Make the alert of a run; None for a clean one."""
-    if reading.outcome is Outcome.CLEAN:
-        return None
-    unhealthy = reading.outcome.is_unhealthy
-    return Alert(
-        alert_id=alert_id(run, reading.outcome),
-        subject=_subject(run, reading),
-        message=_message(run, reading, retraining),
-        detail_type="RunUnhealthy" if unhealthy else "IncidentOpened",
-        attributes={
-            "outcome": reading.outcome.value,
-            "endpoint": _attribute(run.endpoint or run.schedule),
-            "monitor": reading.monitor.value,
-        },
-        detail=_detail(run, reading, retraining),
-    )
-
-
-def alert_id(run: Run, outcome: Outcome) -> str:
-    """Derive the id: a run that is read again with another outcome (a redrive) is another alert."""
-    return f"alert-{hashlib.sha256(f'{run.key}|{outcome}'.encode()).hexdigest()[:40]}"
-
-
 def severity(finding: Finding) -> str:
     """How bad a finding is before any policy: error where data or quality is broken, else warning."""
     return "error" if finding.check in _ERROR_CHECKS else "warning"
@@ -116,21 +91,25 @@ def next_step(reading: Reading) -> str:
     return _STEP_DRIFT if DRIFT_CHECK in checks else _STEP_UNKNOWN
 
 
-def _subject(run: Run, reading: Reading) -> str:
-    where = run.endpoint or run.schedule or run.job_name
+def run_subject(run: Run, reading: Reading) -> str:
+    """What one run has to say, in a few words."""
     count = len(reading.findings)
     found = f"{count} finding{'s' * (count != 1)}"
     what = found if reading.outcome is Outcome.VIOLATIONS else reading.outcome.value
-    monitor = reading.monitor.value.replace("_", " ")
-    text = f"[Guiderail] {what.replace('_', ' ')}: {monitor} of {where}"
-    ascii_text = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return f"{what.replace('_', ' ')}: {reading.monitor.value.replace('_', ' ')} of {run.place}"
+
+
+def subject_line(text: str) -> str:
+    """A subject that SNS takes: ASCII, no line break, fewer than 100 characters."""
+    line = f"[Guiderail] {text}"
+    ascii_text = "".join(c if " " <= c <= "~" else "?" for c in line)
     return (
         ascii_text if len(ascii_text) <= SUBJECT_LIMIT else ascii_text[: SUBJECT_LIMIT - 3] + "..."
     )
 
 
-def _message(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
-    """Plain text, one fact a line; names from data lose their control characters."""
+def run_section(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
+    """A run's part of a message: plain text, one fact a line; names from data lose control characters."""
     lines = [
         f"Outcome:  {reading.outcome.value} ({', '.join(reading.reasons)})",
         f"Monitor:  {reading.monitor.value} of {run.endpoint or 'batch data'}",
@@ -138,19 +117,14 @@ def _message(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
         f"Window:   {run.window_start or 'unknown'} to {run.window_end or 'unknown'}",
         f"Rows:     {'unknown' if reading.rows is None else reading.rows}",
         *(f"Evidence: {sentence}" for sentence in reading.evidence[:MOST_FINDINGS]),
+        f"Next step: {next_step(reading)}",
+        *_retraining_lines(retraining),
     ]
-    if reading.findings:
-        lines += ["", f"Findings ({len(reading.findings)}), worst first:"]
-        worst = worst_first(reading.findings)
-        lines += [f"- {_finding_line(finding)}" for finding in worst[:MOST_FINDINGS]]
-        if len(worst) > MOST_FINDINGS:
-            lines.append(f"- and {len(worst) - MOST_FINDINGS} more in the report")
-    lines += ["", f"Next step: {next_step(reading)}", *_retraining_lines(retraining)]
     text = "\n".join(printable(line) for line in lines)
     if retraining.reason in (Reason.RETRAINING_SUGGESTED, Reason.RETRAINING_REFUSED):
         # printable as it is, and of no use when cut
         text += f"\n  {start_command(run, retraining)}"
-    return "\n".join([text, "", *(printable(line) for line in _links(run))]) + "\n"
+    return "\n".join([text, *(printable(line) for line in _links(run))])
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -161,7 +135,8 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     )
 
 
-def _finding_line(finding: Finding) -> str:
+def finding_line(finding: Finding, service_threshold: float | None = None) -> str:
+    """One line for people; a threshold of the policy is named beside the report's own."""
     side = f", bad {finding.direction.value.replace('_', ' ')}" if finding.direction else ""
     line = f"{finding.subject}: {finding.check}: "
     if not finding.parsed or finding.observed is None:
@@ -169,7 +144,9 @@ def _finding_line(finding: Finding) -> str:
     else:
         observed = figure(finding.observed, finding.unit)
         line += f"observed {observed}, threshold {figure(finding.threshold, finding.unit)}{side}"
-    return "; ".join([line, *finding_notes(finding)])
+        if service_threshold is not None and service_threshold != finding.threshold:
+            line += f" (the report's own: {figure(service_threshold, finding.unit)})"
+    return printable("; ".join([line, *finding_notes(finding)]))
 
 
 def finding_notes(finding: Finding) -> list[str]:
@@ -231,10 +208,9 @@ def _links(run: Run) -> list[str]:
     return lines
 
 
-def _detail(run: Run, reading: Reading, retraining: RetrainingDecision) -> dict[str, Any]:
-    """The event's detail; findings beyond the most named are counted only."""
+def run_detail(run: Run, reading: Reading, retraining: RetrainingDecision) -> dict[str, Any]:
+    """A run as the bus carries it; findings beyond the most named are counted only."""
     return {
-        "alert_id": alert_id(run, reading.outcome),
         "run_key": run.key,
         "outcome": reading.outcome.value,
         "monitor": reading.monitor.value,
@@ -251,6 +227,7 @@ def _detail(run: Run, reading: Reading, retraining: RetrainingDecision) -> dict[
             "reason": retraining.reason.value,
             "execution_arn": retraining.execution_arn,
         },
+        "ended_at": run.ended_at.isoformat() if run.ended_at else None,
         "probe": run.is_probe,
     }
 
@@ -261,14 +238,23 @@ def brief_findings(reading: Reading) -> list[dict[str, Any]]:
     return [_brief(finding_fields(finding)) for finding in worst]
 
 
-def _brief(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if len(value) <= _LONGEST_NAME else value[:_LONGEST_NAME] + "..."
-    if isinstance(value, dict):
-        return {name: _brief(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_brief(inner) for inner in value[:MOST_FINDINGS]]
-    return value
+def _brief(fields: dict[str, Any]) -> dict[str, Any]:
+    """A finding's fields with what comes from data cut: check, description, names of the subject."""
+    return {
+        **fields,
+        "check": _cut(fields["check"]),
+        "description": _cut(fields["description"]),
+        "subject": {
+            name: _cut(value)
+            if isinstance(value, str)
+            else [_cut(one) for one in value[:MOST_FINDINGS]]
+            for name, value in fields["subject"].items()
+        },
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else text[:_LONGEST_NAME] + "..."
 
 
 def finding_fields(finding: Finding) -> dict[str, Any]:
@@ -299,9 +285,10 @@ def _finite(value: float | None) -> float | None:
 
 def printable(line: str) -> str:
     """A line without control characters and of bounded length: names in reports are anybody's."""
-    kept = "".join(c if c.isprintable() else " " for c in line)
+    kept = line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)
     return kept if len(kept) <= _LONGEST_LINE else kept[:_LONGEST_LINE] + "..."
 
 
-def _attribute(value: str) -> str:
+def attribute(value: str) -> str:
+    """A message attribute's value: SNS takes no empty one."""
     return printable(value)[:256] or "none"

@@ -1,8 +1,8 @@
-"""The use case behind ``on_job_finished``: one ended job becomes outcome, findings, alert, retraining.
+"""The use case behind ``on_job_finished``: one ended job becomes outcome, judgements, incidents, notices.
 
-Every effect is idempotent by an id derived from the run, so there is nothing to claim or to lock: a
-crash after any step and a redelivery do the remaining steps and repeat the others without effect. The
-run is recorded last; a recorded run is a duplicate.
+Every effect before the last is idempotent by an id derived from the run. The last is one transaction
+that records the run with all that follows from it: a crash before it and a redelivery do it all again
+without a second effect, and a recorded run is a duplicate.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from guiderail.errors import (
     TransientError,
 )
 from guiderail.model.event import TERMINAL_STATUSES, JobEvent, parse_job_event
+from guiderail.model.incident import Scope
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
 from guiderail.model.outcome import Outcome, Reason
-from guiderail.model.record import RunRecord
-from guiderail.model.retraining import RetrainingDecision
-from guiderail.model.run import Reading, Run
+from guiderail.model.run import Run
 from guiderail.ports import (
-    Alerts,
     Clock,
     DeadLetters,
+    Incidents,
     JobDescriptions,
     Journal,
     Meter,
     Pipelines,
+    Policies,
     ReportFiles,
-    RunRecords,
+    Tags,
 )
 from guiderail.reports.run_files import Files, ParsedRun, parse_run
-from guiderail.services.alerting import alert_for, severity, worst_first
+from guiderail.services.alerting import worst_first
+from guiderail.services.following import Followed, Judge, keep_run
 from guiderail.services.identify import kind_before_reading, ruled_out, ruled_out_by_event
-from guiderail.services.reading import read_outcome
 from guiderail.services.report_places import (
     baseline_places,
     companion_places,
@@ -53,15 +53,16 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
 
     descriptions: JobDescriptions
     files: ReportFiles
-    records: RunRecords
-    alerts: Alerts
+    incidents: Incidents
+    policies: Policies
+    tags: Tags
     pipelines: Pipelines
     dead_letters: DeadLetters
     meter: Meter
     journal: Journal
     clock: Clock
     plan: RetrainingPlan
-    minimum_rows: int = 0
+    judge: Judge
     worst_features: int = 10
 
     def __call__(self, body: str) -> Reason | Outcome:
@@ -90,7 +91,8 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
             raise
 
     def _react(self, event: JobEvent, body: str) -> Reason | Outcome:
-        known = self.records.outcome(event.run_key)
+        recalled = _ledger_id(event.job.schedule_arn)
+        known, ledger = self.incidents.recall(event.run_key, recalled)
         if known and known is not Outcome.UNREADABLE:
             self.journal.info(
                 "duplicate event", run=event.run_key, reason=Reason.DUPLICATE_EVENT.value
@@ -106,35 +108,31 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
         schedule = self.descriptions.schedule(job.schedule_name)
         run = _run(event, job, schedule)
         parsed = self._fetch(job, schedule)
-        reading = read_outcome(parsed, job, schedule, self.minimum_rows)
-        if schedule is None:
-            reading = msgspec.structs.replace(
-                reading, reasons=(*reading.reasons, Reason.SCHEDULE_NOT_FOUND)
-            )
-        retraining = carry_out(self.plan.decide(run, reading), run, self.pipelines)
-        alert = alert_for(run, reading, retraining)
-        if alert:
-            self.alerts.publish(alert)
-        if reading.outcome is Outcome.UNREADABLE:
-            # somebody can make it readable: reading the event again may then tell more
-            unnamed = MalformedReportError("; ".join(reading.evidence))
-            self._give_up(body, next(iter(parsed.report_errors.values()), unnamed))
-        now = self.clock()
-        record = RunRecord(
-            run=run,
-            reading=reading,
-            retraining=retraining,
-            alert_id=alert.alert_id if alert else "",
-            recorded_at=now,
+        in_force = self.policies.current()
+        judged = self.judge(
+            run, job, schedule, parsed, in_force.policy, self.tags, self.files, self.clock()
         )
-        if self.records.keep(record):
-            self._measure(
-                run,
-                reading,
-                retraining,
-                (now - run.ended_at).total_seconds() if run.ended_at and alert else None,
+        if in_force.trouble:
+            self.journal.warning(
+                "policy not in force", reason=in_force.trouble.value, error=in_force.evidence
             )
-        return reading.outcome
+        if judged.reading.outcome is Outcome.UNREADABLE:
+            # somebody can make it readable: reading the event again may then tell more
+            unnamed = MalformedReportError("; ".join(judged.reading.evidence))
+            self._give_up(body, next(iter(parsed.report_errors.values()), unnamed))
+        known_ledger = (ledger,) if recalled == judged.scope.ledger_id else ()
+        followed = keep_run(
+            self.incidents,
+            run,
+            judged,
+            in_force.policy,
+            lambda reading: carry_out(self.plan.decide(run, reading), run, self.pipelines),
+            self.clock,
+            *known_ledger,
+        )
+        if followed:
+            self._measure(followed)
+        return judged.reading.outcome
 
     def _fetch(self, job: ProcessingJob, schedule: MonitoringSchedule | None) -> ParsedRun:
         """Read what an ended run left; one that failed or was stopped left nothing to rely on."""
@@ -172,12 +170,17 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
         self.meter.record("DeadLetters", 1, {"reason": error.code})
         return Reason.DEAD_LETTER
 
-    def _measure(
-        self, run: Run, reading: Reading, retraining: RetrainingDecision, latency: float | None
-    ) -> None:
+    def _measure(self, followed: Followed) -> None:
+        record = followed.record
+        run, reading = record.run, record.reading
         where = {"endpoint": run.endpoint or run.schedule, "monitor": reading.monitor.value}
         self.meter.record("Runs", 1, {**where, "outcome": reading.outcome.value})
-        counts = Counter((finding.check, severity(finding)) for finding in reading.findings)
+        own = reading.outcome.value
+        counts = Counter(
+            (j.finding.check, j.effective.severity.value)
+            for j in record.judgements
+            if j.finding.check != own
+        )
         for (check, level), count in counts.items():
             self.meter.record("Findings", count, {**where, "check": check, "severity": level})
         measured = [
@@ -186,9 +189,11 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
         for finding in measured[: self.worst_features]:
             dimensions = {**where, "check": finding.check, "feature": finding.subject.feature or ""}
             self.meter.record("FeatureDistance", finding.distance or 0.0, dimensions)
-        self.meter.record("RetrainingDecisions", 1, {**where, "reason": retraining.reason.value})
-        if latency is not None:
-            self.meter.record("AlertLatency", latency, where)
+        self.meter.record(
+            "RetrainingDecisions", 1, {**where, "reason": record.retraining.reason.value}
+        )
+        for reason, count in followed.audit.counts.items():
+            self.meter.record("Decisions", count, {**where, "reason": reason})
         self.journal.info(
             "run read",
             run=run.key,
@@ -200,9 +205,21 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
             evidence=list(reading.evidence),
             findings=len(reading.findings),
             rows=reading.rows,
-            retraining=retraining.reason.value,
-            pipeline_execution_arn=retraining.execution_arn,
+            decisions=followed.audit.counts,
+            policy=record.policy_version,
+            ledger=record.ledger,
+            retraining=record.retraining.reason.value,
+            pipeline_execution_arn=record.retraining.execution_arn,
         )
+
+
+def _ledger_id(schedule_arn: str) -> str:
+    """The ledger of a schedule by its ARN; empty where an event names no schedule."""
+    parts = schedule_arn.split(":")
+    if len(parts) < 6:
+        return ""
+    name = schedule_arn.rpartition("/")[2]
+    return Scope(account=parts[4], region=parts[3], schedule=name).ledger_id
 
 
 def _run(event: JobEvent, job: ProcessingJob, schedule: MonitoringSchedule | None) -> Run:

@@ -1,0 +1,167 @@
+"""What waits to be told: notices of runs, the groups they come together in, and notifications.
+
+Grouping has Alertmanager's semantics (its documentation, "Routing-related settings"): a group waits
+``group_wait`` before its first message, ``group_interval`` before it tells of changes, and
+``repeat_interval`` before it repeats itself. All waiting is rows with a due time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from guiderail.model.incident import ChangeKind
+from guiderail.model.outcome import Reason
+from guiderail.model.policy import Severity
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One incident as a group knows it.
+
+    ``labels`` are what routes, silences and inhibitions match: the keys of ``GROUP_KEYS`` that apply,
+    and the policy's own labels. ``count`` is above 1 where many incidents of one run share an entry.
+    """
+
+    incident: str
+    kind: ChangeKind
+    reason: Reason
+    severity: Severity
+    firing: bool
+    line: str
+    labels: dict[str, str]
+    acknowledged: bool = False
+    flapping: bool = False
+    stilled: bool = False
+    count: int = 1
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one run, or one human act, has to tell one group; ``section`` is its part of the message.
+
+    ``version`` is the ledger's with this change: it orders notices whatever the clocks of their makers
+    say. ``subject`` is the run's own subject line, ``detail`` what the bus carries of the run.
+    """
+
+    id: str
+    group: str
+    route: str
+    group_labels: dict[str, str]
+    ledger: str
+    entries: tuple[Entry, ...]
+    made_at: datetime
+    due_at: datetime
+    version: int = 0
+    subject: str = ""
+    section: str = ""
+    detail: dict[str, Any] = {}
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An entry in its group: whether people know of it, have news to hear, and what hides it from them.
+
+    ``version`` is its notice's: an older one that comes later changes nothing.
+    """
+
+    entry: Entry
+    at: datetime
+    version: int = 0
+    told: bool = False
+    news: bool = False
+    hidden: Reason | None = None
+    hidden_by: str = ""
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A notification group between its messages; ``version`` counts its writes.
+
+    Attributes:
+        held: Entries by incident.
+        subjects, sections, details: What the newest runs say, by ledger; of as many as a message tells.
+        runs: How many ledgers have incidents here.
+        first_told_at: When people first heard of what is firing now; None while nothing is.
+        unanswered_since: When people first heard of something that nobody acknowledged since.
+        escalated: Escalation steps taken since then.
+        messages: Messages ever sent; makes their ids.
+        due_at: When the group has to be looked at though nothing happens.
+    """
+
+    id: str
+    route: str
+    labels: dict[str, str]
+    version: int = 0
+    held: dict[str, Held] = {}
+    subjects: dict[str, str] = {}
+    sections: dict[str, str] = {}
+    details: dict[str, dict[str, Any]] = {}
+    runs: int = 0
+    first_told_at: datetime | None = None
+    last_told_at: datetime | None = None
+    unanswered_since: datetime | None = None
+    escalated: int = 0
+    messages: int = 0
+    due_at: datetime | None = None
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message to one receiver; ``id`` is derived from the group and the number of its message."""
+
+    id: str
+    group: str
+    route: str
+    receiver: str
+    reasons: tuple[Reason, ...]
+    severity: Severity
+    subject: str
+    message: str
+    detail_type: str
+    attributes: dict[str, str]
+    detail: dict[str, Any]
+    made_at: datetime
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Nobody hears of incidents whose labels match (globs by label) until it ends."""
+
+    id: str
+    match: dict[str, str]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str = ""
+
+
+class InhibitionSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A firing incident that hides others, as it stands beside its endpoint."""
+
+    incident: str
+    labels: dict[str, str]
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One decision for the audit: about what, which code, and the words and policy lines behind it."""
+
+    about: str
+    reason: Reason
+    text: str = ""
+    lines: tuple[str, ...] = ()
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was decided at one moment: by a run, by the clock, or by a person (``actor``, ``origin``).
+
+    ``subject`` is a ledger or group id; ``counts`` tells all decisions by reason, ``decisions`` the
+    worst of them in full.
+    """
+
+    id: str
+    subject: str
+    at: datetime
+    actor: str
+    what: str
+    origin: str = ""
+    policy_version: str = ""
+    counts: dict[str, int] = {}
+    decisions: tuple[Decision, ...] = ()
+    run: dict[str, Any] = {}

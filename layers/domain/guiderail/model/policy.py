@@ -1,0 +1,249 @@
+"""The operator's policy, compiled: what the functions read instead of ``guiderail.yaml``.
+
+``guiderail policy push`` validates the YAML file, compiles it into a ``Policy`` and stores both as one
+object, so that no function needs a YAML parser or pydantic. Durations are seconds; globs know ``*``,
+``?`` and ``[…]`` and match whole values, case included.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from guiderail.model.outcome import Direction, MonitorKind
+
+
+class Severity(StrEnum):
+    """How bad a finding is, from least to worst."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for the least severity; the worse, the higher."""
+        return _RANKS[self]
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a rule is about: alternatives (globs) per key; a key without alternatives matches anything.
+
+    ``check`` is a violation's check, or the outcome's name for a run that is unhealthy. ``tags`` are
+    those of the monitoring schedule, one glob per tag.
+    """
+
+    account: tuple[str, ...] = ()
+    endpoint: tuple[str, ...] = ()
+    schedule: tuple[str, ...] = ()
+    feature_group: tuple[str, ...] = ()
+    monitor: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+    feature: tuple[str, ...] = ()
+    metric: tuple[str, ...] = ()
+    facet: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    owner: tuple[str, ...] = ()
+    tags: dict[str, str] = {}
+
+
+MATCH_KEYS_OF_RUN = ("account", "endpoint", "schedule", "monitor")
+"""Keys that have one value for all findings of a run."""
+
+MATCH_KEYS_OF_FINDING = ("feature_group", "check", "feature", "metric", "facet", "label")
+"""Keys whose value is the finding's own."""
+
+
+class RunsNeeded(msgspec.Struct, frozen=True):
+    """``for: 2 of 3``: a finding fires when it was in ``count`` of the last ``of`` judged runs."""
+
+    count: int = 1
+    of: int = 1
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a rule sets; None leaves the value of the layer below."""
+
+    threshold: float | None = None
+    direction: Direction | None = None
+    minimum_rows: int | None = None
+    runs_needed: RunsNeeded | None = None
+    severity: Severity | None = None
+    owner: str | None = None
+    route: str | None = None
+    runbook: str | None = None
+    labels: dict[str, str] | None = None
+    mute_until: datetime | None = None
+    shadow: bool | None = None
+    remediation: str | None = None
+
+
+class Layer(StrEnum):
+    """Layers of a policy, from the weakest to the strongest."""
+
+    DEFAULTS = "defaults"
+    MODEL = "model"
+    RULE = "rule"
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry of ``defaults`` (without a match), ``models`` or ``rules``, with its line in the file."""
+
+    name: str
+    layer: Layer
+    line: int = 0
+    match: Match = Match()
+    effect: Effect = Effect()
+
+
+class WeeklyHours(msgspec.Struct, frozen=True, kw_only=True):
+    """Hours of some weekdays (0 is Monday), in minutes from midnight of an IANA zone.
+
+    ``end`` below ``start`` means that the hours run past midnight.
+    """
+
+    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    start: int = 0
+    end: int = 1440
+    zone: str = "UTC"
+
+
+class EscalationStep(msgspec.Struct, frozen=True):
+    """Who hears of a group that nobody acknowledged, and how long after its first message."""
+
+    after: float
+    receiver: str
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node of the routing tree, with everything that it inherits filled in.
+
+    The first child that matches takes the incident; with ``goes_on`` its later siblings may take it
+    too. ``active`` names entries of ``Policy.hours``; outside all of them messages wait.
+    """
+
+    name: str
+    receiver: str
+    line: int = 0
+    match: Match = Match()
+    group_by: tuple[str, ...] = ("endpoint", "monitor")
+    group_wait: float = 30.0
+    group_interval: float = 300.0
+    repeat_interval: float = 86400.0
+    active: tuple[str, ...] = ()
+    escalation: tuple[EscalationStep, ...] = ()
+    goes_on: bool = False
+    routes: tuple[Route, ...] = ()
+
+
+GROUP_KEYS = (
+    "account", "region", "endpoint", "schedule", "feature_group", "monitor", "check", "feature",
+    "metric", "facet", "label", "severity", "owner",
+)  # fmt: skip
+"""What ``group_by`` may name, besides labels that a policy sets."""
+
+
+class Inhibition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """While an incident matches ``source``, those that match ``target`` on the same ``same`` are hidden."""
+
+    name: str
+    source: Match
+    target: Match
+    line: int = 0
+    same: tuple[str, ...] = ("endpoint",)
+
+
+class FeatureGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which features of which endpoints come from one feature group; no globs match everything."""
+
+    name: str
+    features: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True):
+    """The same feature on this many endpoints within this time is one incident of its source."""
+
+    endpoints: int = 3
+    within: float = 21600.0
+
+
+class LifeCycle(msgspec.Struct, frozen=True, kw_only=True):
+    """When incidents end, come again, and are said to flap.
+
+    Attributes:
+        resolve_after: Clean runs in a row that resolve an incident.
+        reopen_within: Seconds after its end within which an incident opens again, not anew.
+        flap_changes: Openings and resolutions within ``flap_window`` from which it is flapping.
+        worse_by: Factor by which the distance must grow since people last heard for a worsening.
+    """
+
+    resolve_after: int = 2
+    reopen_within: float = 86400.0
+    flap_changes: int = 4
+    flap_window: float = 86400.0
+    worse_by: float = 1.5
+
+
+UNHEALTHY_CHECKS = (
+    "failed", "stopped", "no_data", "no_ground_truth", "too_few_rows", "degenerate", "unreadable",
+)  # fmt: skip
+"""Check of the incident of an unhealthy run: its outcome."""
+
+BROKEN_RUN_HIDES_THE_REST = Inhibition(
+    name="broken run or schema hides drift and quality",
+    source=Match(
+        check=(
+            "failed", "no_data", "degenerate", "unreadable", "missing_column_check",
+            "extra_column_check",
+        )
+    ),
+    target=Match(
+        check=(
+            "baseline_drift_check", "LessThanThreshold", "GreaterThanThreshold", "bias_drift_check",
+            "feature_attribution_drift_check", "completeness_check", "categorical_values_check",
+            "data_type_check", "too_few_rows", "no_ground_truth",
+        )
+    ),
+)  # fmt: skip
+"""The inhibition of a policy that names none."""
+
+SELF_MONITOR = MonitorKind.CUSTOM
+"""Guiderail's findings about itself are of no monitor of SageMaker's."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A compiled policy; without any line of it everything alerts at once.
+
+    ``rules`` holds all layers; those of the layer ``rule`` come last, in the order of the file.
+    """
+
+    version: str = "built-in"
+    rules: tuple[Rule, ...] = ()
+    route: Route = Route(name="default", receiver="default")
+    hours: dict[str, tuple[WeeklyHours, ...]] = {}
+    inhibitions: tuple[Inhibition, ...] = (BROKEN_RUN_HIDES_THE_REST,)
+    feature_groups: tuple[FeatureGroup, ...] = ()
+    upstream: Upstream | None = None
+    life_cycle: LifeCycle = LifeCycle()
+
+
+class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """The object in the policy bucket: the file as written, and what it compiles to."""
+
+    format: int
+    source: str
+    policy: Policy
+    pushed_by: str = ""
+    pushed_at: str = ""
+
+
+STORED_FORMAT = 1
