@@ -11,13 +11,13 @@ import pytest
 
 from tests.template import Json, state_machine_definition
 
-# What OnJobFinished starts an execution with.
+# What OnDue starts an execution with.
 INPUT: Json = {
     "alert_id": "0c4f",
     "subject": "churn-live: 3 findings",
     "message": "feature tenure drifted",
     "detail_type": "IncidentOpened",
-    "attributes": {"outcome": "violations", "endpoint": "churn-live", "monitor": "data_quality"},
+    "attributes": {"receiver": "default", "endpoint": "churn-live", "severity": "warning"},
     "detail": {"findings": []},
 }
 
@@ -64,6 +64,16 @@ def test_tells_topic_and_bus(definition: Json) -> None:
         "arn:aws:states:::sns:publish",
         "arn:aws:states:::events:putEvents",
     }
+
+
+def test_every_attribute_that_is_given_goes_along_for_subscription_filters(
+    definition: Json,
+) -> None:
+    # Whatever the names are: what this makes was compared with JSONata's reference implementation.
+    assert tasks(definition)["SendMessage"]["Arguments"]["MessageAttributes"] == (
+        "{% $merge([$each($sift($states.input.attributes, function($value) { $value != '' }), "
+        "function($value, $name) { {$name: {'DataType': 'String', 'StringValue': $value}} })]) %}"
+    )
 
 
 def test_no_reference_is_left_unresolved(definition: Json) -> None:

@@ -16,6 +16,7 @@ from layers import build, precompile
 from tests.template import ROOT
 
 MACHINES = {"arm64": 0xB7, "x86_64": 0x3E}
+FUNCTIONS = ["OnDue", "OnJobFinished"]
 MEGABYTE = 1_000_000
 
 # Imports the function and every module of ours. botocore belongs to the runtime, not to the layers.
@@ -71,8 +72,8 @@ def test_every_module_has_bytecode_for_the_runtime(config_env: str) -> None:
         for one in folder.iterdir()
         if one.is_dir()
     }
-    assert counted.keys() == {"OnJobFinished", "DomainLayer", "DependenciesLayer"}
-    assert counted["OnJobFinished"] == 1
+    assert counted.keys() == {*FUNCTIONS, "DomainLayer", "DependenciesLayer"}
+    assert all(counted[function] == 1 for function in FUNCTIONS)
     sources = list((ROOT / "layers" / "domain" / "guiderail").rglob("*.py"))
     assert counted["DomainLayer"] == len(sources), (
         "the build is older than the sources: build again"
@@ -82,9 +83,10 @@ def test_every_module_has_bytecode_for_the_runtime(config_env: str) -> None:
 @pytest.mark.parametrize("config_env", ["default", "local"])
 def test_nothing_but_code_is_shipped(config_env: str) -> None:
     folder, _ = built(config_env)
-    assert [
-        entry.name for entry in (folder / "OnJobFinished").iterdir() if entry.name != "__pycache__"
-    ] == ["app.py"]
+    for function in FUNCTIONS:
+        assert [
+            entry.name for entry in (folder / function).iterdir() if entry.name != "__pycache__"
+        ] == ["app.py"]
     assert [entry.name for entry in (folder / "DomainLayer" / "python").iterdir()] == ["guiderail"]
     shipped = {entry.name for entry in (folder / "DependenciesLayer" / "python").iterdir()}
     assert not {"boto3", "botocore", "bin", "requirements.txt"} & shipped
@@ -100,7 +102,8 @@ def test_size(config_env: str) -> None:
     assert size <= 30 * MEGABYTE
 
 
-def test_the_runtime_loads_the_bytecode_and_never_the_source(tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_runtime_loads_the_bytecode_and_never_the_source(function: str, tmp_path: Path) -> None:
     folder, architecture = built("local")
     interpreter = precompile.find_interpreter(precompile.runtime_version(folder))
     if os.uname().machine != architecture:
@@ -119,7 +122,7 @@ def test_the_runtime_loads_the_bytecode_and_never_the_source(tmp_path: Path) -> 
         env={
             "PYTHONPATH": os.pathsep.join(
                 str(shipped / place)
-                for place in ("OnJobFinished", "DomainLayer/python", "DependenciesLayer/python")
+                for place in (function, "DomainLayer/python", "DependenciesLayer/python")
             ),
             "POWERTOOLS_SERVICE_NAME": "guiderail",
             "POWERTOOLS_METRICS_NAMESPACE": "Guiderail",

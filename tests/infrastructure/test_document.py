@@ -7,8 +7,8 @@ import re
 from tests.template import TEMPLATE, Json
 
 SECTIONS = [
-    "Parameters", "Globals", "Storage", "Bus and rules", "Queues", "Alerts", "Layers", "Functions",
-    "Alarms", "Outputs",
+    "Parameters", "Globals", "Storage", "Bus and rules", "Queues", "Clock", "Alerts", "Layers",
+    "Functions", "Alarms", "Outputs",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ ALARMS = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "<ReportsDeadLetterQueue.QueueName>"),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<ReportsQueue.QueueName>"),
     ("AWS/Lambda", "Errors", "<OnJobFinished>"),
+    ("AWS/Lambda", "Errors", "<OnDue>"),
     ("AWS/Lambda", "Throttles", "<OnJobFinished>"),
     ("AWS/States", "ExecutionsFailed", "<AlertStateMachine>"),
 }
@@ -18,7 +19,7 @@ ALARMS = {
 
 def test_queues_are_encrypted(stack: Json) -> None:
     queues = of_type(stack, "AWS::SQS::Queue")
-    assert queues.keys() == {"ReportsQueue", "ReportsDeadLetterQueue"}
+    assert queues.keys() == {"ReportsQueue", "ReportsDeadLetterQueue", "DueDeadLetterQueue"}
     assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
 
 
@@ -28,7 +29,8 @@ def test_reports_queue_has_a_dead_letter_queue_that_keeps_longest(stack: Json) -
         "deadLetterTargetArn": "<ReportsDeadLetterQueue.Arn>",
         "maxReceiveCount": 5,
     }
-    assert queues["ReportsDeadLetterQueue"]["MessageRetentionPeriod"] == LONGEST_RETENTION
+    for name in ("ReportsDeadLetterQueue", "DueDeadLetterQueue"):
+        assert queues[name]["MessageRetentionPeriod"] == LONGEST_RETENTION
 
 
 def test_messages_stay_hidden_for_six_timeouts(stack: Json) -> None:
@@ -83,10 +85,64 @@ def test_table_forgets_in_time_and_can_be_restored(stack: Json) -> None:
     }
 
 
-def test_table_outlives_the_stack(stack: Json) -> None:
-    assert (
-        stack["RunTable"]["DeletionPolicy"] == stack["RunTable"]["UpdateReplacePolicy"] == "Retain"
-    )
+def test_firing_incidents_are_listed_without_a_scan(stack: Json) -> None:
+    table = stack["RunTable"]["Properties"]
+    assert table["GlobalSecondaryIndexes"] == [
+        {
+            "IndexName": "ByListing",
+            "KeySchema": [
+                {"AttributeName": "listing", "KeyType": "HASH"},
+                {"AttributeName": "pk", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+    ]
+    assert {one["AttributeName"] for one in table["AttributeDefinitions"]} == {
+        "pk", "sk", "listing",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", ["RunTable", "PolicyBucket"])
+def test_what_is_known_outlives_the_stack(stack: Json, kept: str) -> None:
+    assert stack[kept]["DeletionPolicy"] == stack[kept]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_policies_are_kept_by_version_encrypted_and_private(stack: Json) -> None:
+    bucket = stack["PolicyBucket"]["Properties"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert bucket["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    # Versions expire only when twenty newer ones are there: there is always one to fall back to.
+    assert rule["Status"] == "Enabled"
+    assert rule["NoncurrentVersionExpiration"] == {
+        "NoncurrentDays": 400,
+        "NewerNoncurrentVersions": 20,
+    }
+    # An expiry of the current version would be a policy that vanishes by itself.
+    assert not rule.keys() & {"ExpirationInDays", "ExpirationDate"}
+
+
+def test_policies_are_read_and_written_over_tls_only(stack: Json) -> None:
+    policy = stack["PolicyBucketPolicy"]["Properties"]
+    assert policy["Bucket"] == "<PolicyBucket>"
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == (
+        "Deny", "*", "s3:*",
+    )  # fmt: skip
+    assert statement["Resource"] == ["<PolicyBucket.Arn>", "<PolicyBucket.Arn>/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_audit_is_kept_for_400_days(stack: Json) -> None:
+    variables = stack["OnDue"]["Properties"]["Environment"]["Variables"]
+    assert variables["GUIDERAIL_AUDIT_DAYS"] == "400"
 
 
 def test_runs_are_remembered_longer_than_a_message_lives(written: Json) -> None:

@@ -98,11 +98,20 @@ def test_old_layer_versions_are_deleted(stack: Json) -> None:
     assert [layer.get("DeletionPolicy") for layer in layers] == ["Delete", "Delete"]
 
 
-def test_environment_is_what_the_settings_read(stack: Json) -> None:
+@pytest.mark.parametrize("function", ["OnJobFinished", "OnDue"])
+def test_environment_is_what_the_settings_read(stack: Json, function: str) -> None:
     read = set(re.findall(r"\bGUIDERAIL_[A-Z_]+\b", SETTINGS.read_text(encoding="utf-8")))
-    variables = stack["OnJobFinished"]["Properties"]["Environment"]["Variables"]
+    variables = stack[function]["Properties"]["Environment"]["Variables"]
     assert {name for name in variables if name.startswith("GUIDERAIL_")} == read
     assert {name: variables[name] for name in POWERTOOLS} == POWERTOOLS
+
+
+def test_settings_are_the_same_for_all_functions(stack: Json) -> None:
+    first, *others = (
+        one["Environment"] for one in of_type(stack, "AWS::Lambda::Function").values()
+    )
+    assert others
+    assert all(other == first for other in others)
 
 
 def test_limits(stack: Json, full_stack: Json) -> None:

@@ -21,6 +21,16 @@ WITHOUT_RESOURCE_TYPES = {
 }
 # In a key's own policy "*" is the key itself.
 KEY_POLICIES = {"AlertTopicKey"}
+POLICY = {
+    "s3:GetObject": {"<PolicyBucket.Arn>/policy.json"},
+    "s3:GetObjectVersion": {"<PolicyBucket.Arn>/policy.json"},
+    "s3:ListBucket": {"<PolicyBucket.Arn>"},
+    "s3:ListBucketVersions": {"<PolicyBucket.Arn>"},
+}
+# A transaction asks for the actions that it is made of.
+TABLE = {
+    f"dynamodb:{action}": {"<RunTable.Arn>"} for action in ("DeleteItem", "GetItem", "PutItem")
+}
 
 
 def granted(stack: Json, owner: str) -> dict[str, set[str]]:
@@ -55,7 +65,7 @@ def test_the_reason_stands_beside_it() -> None:
 
 def test_no_action_is_a_wildcard_outside_key_policies(full_stack: Json) -> None:
     for name, statement in statements(full_stack):
-        if name not in KEY_POLICIES:
+        if name not in KEY_POLICIES and statement["Effect"] == "Allow":
             assert not any("*" in action for action in as_list(statement["Action"])), (
                 name,
                 statement,
@@ -65,12 +75,19 @@ def test_no_action_is_a_wildcard_outside_key_policies(full_stack: Json) -> None:
 def test_no_managed_policies(full_stack: Json) -> None:
     # AWSLambdaBasicExecutionRole and its like are granted on every resource of the account.
     roles = of_type(full_stack, "AWS::IAM::Role")
-    assert roles.keys() == {"OnJobFinishedRole", "AlertStateMachineRole"}
+    assert roles.keys() == {
+        "OnJobFinishedRole", "OnDueRole", "DueScheduleRole", "AlertStateMachineRole",
+    }  # fmt: skip
     assert all("ManagedPolicyArns" not in role for role in roles.values())
 
 
 def test_roles_are_assumed_by_their_own_service(stack: Json) -> None:
-    for role, service in [("OnJobFinishedRole", "lambda"), ("AlertStateMachineRole", "states")]:
+    for role, service in [
+        ("OnJobFinishedRole", "lambda"),
+        ("OnDueRole", "lambda"),
+        ("DueScheduleRole", "scheduler"),
+        ("AlertStateMachineRole", "states"),
+    ]:
         (statement,) = stack[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
 
@@ -87,11 +104,12 @@ def test_on_job_finished_without_options(stack: Json) -> None:
         "sqs:SendMessage": {"<ReportsDeadLetterQueue.Arn>"},
         "sagemaker:DescribeMonitoringSchedule": sagemaker,
         "sagemaker:DescribeProcessingJob": sagemaker,
-        "s3:GetObject": {"arn:aws:s3:::drift-reports/*"},
-        "s3:ListBucket": {"arn:aws:s3:::drift-reports"},
-        "dynamodb:GetItem": {"<RunTable.Arn>"},
-        "dynamodb:PutItem": {"<RunTable.Arn>"},
-        "states:StartExecution": {"<AlertStateMachine>"},
+        "sagemaker:ListTags": {f"arn:aws:sagemaker:{here}:monitoring-schedule/*"},
+        **TABLE,
+        "dynamodb:BatchGetItem": {"<RunTable.Arn>"},
+        **POLICY,
+        "s3:GetObject": {"arn:aws:s3:::drift-reports/*", "<PolicyBucket.Arn>/policy.json"},
+        "s3:ListBucket": {"arn:aws:s3:::drift-reports", "<PolicyBucket.Arn>"},
         "logs:CreateLogStream": {"<OnJobFinishedLogGroup.Arn>"},
         "logs:PutLogEvents": {"<OnJobFinishedLogGroup.Arn>"},
         "xray:PutTelemetryRecords": {"*"},
@@ -101,16 +119,39 @@ def test_on_job_finished_without_options(stack: Json) -> None:
 
 def test_options_grant_what_they_name(stack: Json, full_stack: Json) -> None:
     before, after = (granted(one, "OnJobFinishedRole") for one in (stack, full_stack))
-    assert after["s3:GetObject"] == {
-        "arn:aws:s3:::drift-reports/*",
-        "arn:aws:s3:::fairness-reports/*",
-    }
-    assert after["s3:ListBucket"] == {"arn:aws:s3:::drift-reports", "arn:aws:s3:::fairness-reports"}
+    assert after["s3:GetObject"] - before["s3:GetObject"] == {"arn:aws:s3:::fairness-reports/*"}
+    assert after["s3:ListBucket"] - before["s3:ListBucket"] == {"arn:aws:s3:::fairness-reports"}
     assert {action: after[action] for action in after.keys() - before.keys()} == {
         "kms:Decrypt": {"arn:aws:kms:eu-central-1:111122223333:key/1f0c"},
         "sagemaker:StartPipelineExecution": {
             "arn:aws:sagemaker:eu-central-1:111122223333:pipeline/retrain-churn"
         },
+    }
+
+
+def test_on_due(stack: Json) -> None:
+    assert granted(stack, "OnDueRole") == {
+        **TABLE,
+        **POLICY,
+        "dynamodb:Query": {"<RunTable.Arn>"},
+        "states:StartExecution": {"<AlertStateMachine>"},
+        "sqs:SendMessage": {"<DueDeadLetterQueue.Arn>"},
+        "logs:CreateLogStream": {"<OnDueLogGroup.Arn>"},
+        "logs:PutLogEvents": {"<OnDueLogGroup.Arn>"},
+        "xray:PutTelemetryRecords": {"*"},
+        "xray:PutTraceSegments": {"*"},
+    }
+
+
+def test_the_policy_that_may_be_read_is_the_one_that_is_read(stack: Json) -> None:
+    key = stack["OnDue"]["Properties"]["Environment"]["Variables"]["GUIDERAIL_POLICY_KEY"]
+    assert granted(stack, "OnDueRole")["s3:GetObject"] == {f"<PolicyBucket.Arn>/{key}"}
+
+
+def test_due_schedule(stack: Json) -> None:
+    assert granted(stack, "DueScheduleRole") == {
+        "lambda:InvokeFunction": {"<OnDue.Arn>"},
+        "sqs:SendMessage": {"<DueDeadLetterQueue.Arn>"},
     }
 
 

@@ -21,9 +21,9 @@ def test_wraps_an_event_as_the_queue_does() -> None:
     assert record["eventSource"] == "aws:sqs"
 
 
-def test_leaves_a_batch_as_it_is() -> None:
-    batch = {"Records": [{"body": "{}"}]}
-    assert sam_invoke.as_batch(batch) is batch
+@pytest.mark.parametrize("event", [{"Records": [{"body": "{}"}]}, {"time": "2026-03-09T08:21:00Z"}])
+def test_leaves_what_comes_from_the_queue_or_the_clock_as_it_is(event: dict[str, object]) -> None:
+    assert sam_invoke.as_batch(event) is event
 
 
 @pytest.mark.parametrize(
