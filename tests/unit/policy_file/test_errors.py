@@ -1,0 +1,277 @@
+# ruff: noqa: E501 - a table: one case on one line
+"""What is wrong with a policy: each problem with its place, its field and what to do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from guiderail.services.tightening import CANNOT_TIGHTEN
+from guiderail_cli.policy_file import CompiledPolicy, Level, compile_policy
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def compiled(text: str) -> CompiledPolicy:
+    return compile_policy("version: 1\n" + text, "p.yaml", NOW)
+
+
+def rule(match: str = "{endpoint: loans}", set_: str = "{severity: info}", name: str = "r") -> str:
+    return f"rules:\n  - name: {name}\n    match: {match}\n    set: {set_}\n"
+
+
+WRONG = [
+    # what stands in the file (line 1 is the version), line, column, field, message, remedy
+    ("silences: []", 2, 1, "silences", "not known", "guiderail incidents silence"),
+    ("rulez: []", 2, 1, "rulez", "the key rulez is not known", "Did you mean rules?"),
+    ("defaults: {severty: info}", 2, 12, "defaults.severty", "not known", "severity?"),
+    ("defaults: {threshold: abc}", 2, 23, "defaults.threshold", "abc is no number", "0.25"),
+    ("defaults: {threshold: .inf}", 2, 23, "defaults.threshold", "no number", "0.25"),
+    ("defaults: {threshold: nan}", 2, 23, "defaults.threshold", "no finite number", "0.25"),
+    ("defaults: {threshold: }", 2, 23, "defaults.threshold", "nothing stands here", "remove"),
+    ("defaults: {threshold: [1]}", 2, 23, "defaults.threshold", "a list is no number", "0.25"),
+    ("defaults: {minimum_rows: 1.5}", 2, 26, "defaults.minimum_rows", "whole number", "30"),
+    ("defaults: {minimum_rows: -1}", 2, 26, "defaults.minimum_rows", "out of range", "at least 0"),
+    ("defaults: {for: 2}", 2, 17, "defaults.for", "2 is not N of M", "for: 2 of 3"),
+    ("defaults: {for: 3 of 2}", 2, 17, "defaults.for", "never be reached", "at most M"),
+    ("defaults: {for: 0 of 2}", 2, 17, "defaults.for", "always hold", "at least 1"),
+    ("defaults: {for: 2 of 25}", 2, 17, "defaults.for", "24 are remembered", "at most 24"),
+    ("defaults: {severity: critcal}", 2, 22, "defaults.severity", "not known", "critical?"),
+    ("defaults: {direction: outside}", 2, 23, "defaults.direction", "not known", "above, below"),
+    ("defaults: {shadow: yes}", 2, 20, "defaults.shadow", "neither true nor false", "true or"),
+    ("defaults: {owner: ''}", 2, 19, "defaults.owner", "empty", "remove the line"),
+    ("defaults: {runbook: 'ftp://x/y'}", 2, 21, "defaults.runbook", "no web address", "https"),
+    ("defaults: {runbook: 'http://[x'}", 2, 21, "defaults.runbook", "no web address", "https"),
+    ("defaults: {mute_until: 2026-12-01}", 2, 24, "defaults.mute_until", "no zone", "and zone"),
+    ("defaults: {mute_until: friday}", 2, 24, "defaults.mute_until", "no time", "and zone"),
+    ("defaults: {labels: {severity: x}}", 2, 31, "defaults.labels.severity", "own", "another name"),
+    ("defaults: {route: nights}", 2, 19, "defaults.route", "nights is not declared", "routes"),
+    ("defaults: [a]", 2, 11, "defaults", "a list is not a mapping", "indented"),
+    (rule(match="{endpoint: {a: b}}"), 4, 23, "rules[0].match.endpoint", "not a list", "dash"),
+    (rule(match="{endpoint: [[a]]}"), 4, 24, "rules[0].match.endpoint[0]", "not text", "text"),
+    (rule(match="{endpoint: []}"), 4, 23, "rules[0].match.endpoint", "list is empty", "remove"),
+    (rule(match="{endpiont: a}"), 4, 13, "rules[0].match.endpiont", "not known", "endpoint?"),
+    (rule(match="{severity: info}"), 4, 13, "rules[0].match.severity", "not known", "inhibitions"),
+    (rule(match="{labels: {a: b}}"), 4, 13, "rules[0].match.labels", "not known", "tag:"),
+    (rule(match="{}"), 4, 12, "rules[0].match", "not what it is about", "defaults"),
+    (rule(match="{monitor: data-quality}"), 4, 22, "rules[0].match.monitor[0]", "no monitor", "data_quality?"),
+    (rule(match="{feature: '" + "*a" * 9 + "'}"), 4, 22, "rules[0].match.feature[0]", "9 times *", "List the names"),
+    (rule(match="{feature: " + "a" * 257 + "}"), 4, 22, "rules[0].match.feature[0]", "257 characters", "Shorten"),
+    (rule(set_="{}"), 5, 10, "rules[0].set", "sets nothing", "remove the rule"),
+    ("rules:\n  - match: {endpoint: a}\n    set: {owner: b}", 3, 5, "rules[0].name", "name is missing", "Add name:"),
+    ("rules:\n  - name: a\n    severity: info\n    match: {endpoint: a}\n    set: {owner: b}", 4, 5, "rules[0].severity", "not known", "below set:"),
+    ("rules:\n  - name: a\n    endpoint: a\n    match: {feature: a}\n    set: {owner: b}", 4, 5, "rules[0].endpoint", "not known", "below match:"),
+    (rule() + "models:\n  - {name: r, match: {feature: a}, set: {owner: b}}", 3, 11, "rules[0].name", "stands on line 7 too", "its own name"),
+    ("routes: {routes: [{name: a, match: {tag: {x: y}}}]}", 2, 37, "routes.routes[0].match.tag", "not known", "labels:"),
+    ("routes: {match: {endpoint: a}}", 2, 10, "routes.match", "not known", "Known keys are"),
+    ("routes: {routes: [{name: default, match: {check: failed}}]}", 2, 26, "routes.routes[0].name", "line 2 too", "its own name"),
+    ("routes: {routes: [{name: a, match: {severity: eror}}]}", 2, 47, "routes.routes[0].match.severity[0]", "no severity", "error?"),
+    ("routes: {receiver: opss}\nreceivers: {ops: {}}", 2, 20, "routes.receiver", "not declared", "Did you mean ops?"),
+    ("routes: {escalation: [{after: 5m, receiver: x}]}\nreceivers: {}", 2, 45, "routes.escalation[0].receiver", "not declared", "receivers"),
+    ("routes: {escalation: [{after: 5m, receiver: x}, {after: 5m, receiver: y}]}", 2, 57, "routes.escalation[1].after", "not later", "Order"),
+    ("routes: {active: offce}\nhours: {office: {}}", 2, 18, "routes.active[0]", "not declared", "office?"),
+    ("routes: {group_by: [endpoint, teem]}\ndefaults: {labels: {team: a}}", 2, 31, "routes.group_by[1]", "not declared", "team?"),
+    ("routes: {group_wait: 5}", 2, 22, "routes.group_wait", "5 is no duration", "30s, 5m"),
+    ("routes: {group_wait: 5m 3s}", 2, 22, "routes.group_wait", "no duration", "30s, 5m"),
+    ("routes: {repeat_interval: 0s}", 2, 27, "routes.repeat_interval", "is 0", "longer"),
+    ("hours: {office: {from: '25:00'}}", 2, 24, "hours.office[0].from", "no time of day", '"08:00"'),
+    ("hours: {office: {from: '24:00', to: '08:00'}}", 2, 24, "hours.office[0].from", "24:00 is an end", "00:00"),
+    ("hours: {office: {from: '08:00', to: '08:00'}}", 2, 37, "hours.office[0].to", "no length", "24:00"),
+    ("hours: {office: {zone: Europe/Brelin}}", 2, 24, "hours.office[0].zone", "no time zone", "Europe/Berlin"),
+    ("hours: {office: {days: [mon, tues]}}", 2, 30, "hours.office[0].days[1]", "not known", "tue?"),
+    ("hours: {office: []}", 2, 17, "hours.office", "list is empty", "remove"),
+    ("inhibitions: [{name: a, source: {check: failed}, target: {monitor: bias}, same: [monitor]}]", 2, 81, "inhibitions[0].same", "endpoint is not among them", "Add endpoint"),
+    ("inhibitions: [{name: a, source: {check: failed}, target: {}}]", 2, 58, "inhibitions[0].target", "matches every", "Say which"),
+    ("inhibitions: [{name: a, source: {check: failed}, target: {monitor: bias}, same: [endpoint, x]}]", 2, 92, "inhibitions[0].same[1]", "not declared", "Known are"),
+    ("feature_groups: [{name: a}, {name: a}]", 2, 36, "feature_groups[1].name", "line 2 too", "its own name"),
+    ("upstream: {endpoints: 1}", 2, 23, "upstream.endpoints", "out of range", "at least 2"),
+    ("incidents: {worse_by: 1}", 2, 23, "incidents.worse_by", "out of range", "more than 1"),
+    ("incidents: {resolve_after: 25}", 2, 28, "incidents.resolve_after", "out of range", "at most 24"),
+    ("version: 1", 2, 1, "version", "stands twice, first on line 1", "Keep one"),
+    ("? {a: b}\n: c", 2, 3, "", "a key that is not text", "plain word"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "field", "message", "remedy"), WRONG, ids=lambda v: str(v)[:40]
+)
+def test_errors(text: str, line: int, column: int, field: str, message: str, remedy: str) -> None:
+    result = compiled(text)
+    assert result.policy is None
+    (problem,) = result.errors
+    assert (problem.file, problem.field) == ("p.yaml", field)
+    assert (problem.line, problem.column) == (line, column)
+    assert message in problem.message
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "defaults: {owner: a}\n"])
+def test_the_version_must_be_there(text: str) -> None:
+    (problem,) = compile_policy(text, "p.yaml", NOW).problems
+    assert problem.message == "the version of the format is missing"
+    assert (problem.line, problem.column) == (1, 1)
+
+
+@pytest.mark.parametrize(("text", "message"), [("- a", "a list is not"), ("a", "a is not a map")])
+def test_a_file_that_is_no_mapping(text: str, message: str) -> None:
+    (problem,) = compile_policy(text, "p.yaml", NOW).problems
+    assert message in problem.message
+
+
+def test_another_version_of_the_format() -> None:
+    (problem,) = compile_policy("version: 2\n", "p.yaml", NOW).problems
+    assert str(problem) == "p.yaml:1:10: error: version: 2 is not known. Write 1"
+
+
+def test_all_errors_are_told_at_once_in_the_order_of_the_file() -> None:
+    result = compiled(
+        "defaults: {threshold: a, for: 3 of 2, x: 1}\nroutes: {group_wait: z}\nq: 1\n"
+    )
+    assert [(p.line, p.field) for p in result.problems] == [
+        (2, "defaults.threshold"),
+        (2, "defaults.for"),
+        (2, "defaults.x"),
+        (3, "routes.group_wait"),
+        (4, "q"),
+    ]
+
+
+def test_what_the_user_wrote_is_shown_short_and_printable() -> None:
+    (problem,) = compiled(f'defaults: {{severity: "\\e[31m{"x" * 500}{{}}"}}').problems
+    assert len(problem.message) < 100
+    assert problem.message.isprintable()
+
+
+# --- rules that contradict each other
+
+
+def test_two_rules_about_the_same_that_set_it_differently() -> None:
+    result = compiled(
+        "rules:\n"
+        "  - {name: a, match: {endpoint: [x, y], tag: {s: t}}, set: {owner: me, severity: info}}\n"
+        "  - {name: b, match: {tag: {s: t}, endpoint: [y, x]}, set: {owner: you, severity: info}}\n"
+    )
+    (problem,) = result.errors
+    assert (problem.line, problem.column) == (4, 68)
+    assert problem.field == "rules[1].set.owner"
+    assert problem.message == "a on line 3 is about the same and sets it differently"
+
+
+def test_labels_contradict_one_by_one() -> None:
+    result = compiled(
+        "rules:\n"
+        "  - {name: a, match: {endpoint: x}, set: {labels: {team: a, tier: b}}}\n"
+        "  - {name: b, match: {endpoint: x}, set: {labels: {team: b, cost: c}}}\n"
+    )
+    assert [p.field for p in result.errors] == ["rules[1].set.labels.team"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "rules:\n  - {name: b, match: {endpoint: x, check: failed}, set: {owner: you}}\n",
+        "rules:\n  - {name: b, match: {endpoint: x}, set: {severity: info}}\n",
+        "models:\n  - {name: b, match: {endpoint: x}, set: {owner: you}}\n",
+    ],
+)
+def test_rules_that_only_differ_do_not_contradict(other: str) -> None:
+    first = "  - {name: a, match: {endpoint: x}, set: {owner: me}}\n"
+    text = other + first if other.startswith("rules") else other + "rules:\n" + first
+    assert compiled(text).errors == ()
+
+
+# --- thresholds
+
+
+@pytest.mark.parametrize(
+    "check", ["missing_column_check", "extra_column_check", "failed", "'*_column_check'"]
+)
+@pytest.mark.parametrize("key", ["threshold: 3", "direction: above"])
+def test_no_threshold_where_there_is_no_number(check: str, key: str) -> None:
+    (problem,) = compiled(rule(f"{{check: {check}}}", f"{{{key}}}")).errors
+    assert problem.field == f"rules[0].set.{key.split(':')[0]}"
+    assert "has no number to compare" in problem.message
+
+
+@pytest.mark.parametrize("check", ["data_type_check", "categorical_values_check"])
+def test_a_threshold_that_can_only_be_loosened_is_a_warning(check: str) -> None:
+    result = compiled(rule(f"{{check: {check}}}", "{threshold: 0.9}"))
+    assert result.policy
+    (problem,) = result.problems
+    assert problem.level is Level.WARNING
+    assert CANNOT_TIGHTEN[check] in problem.message
+
+
+@pytest.mark.parametrize(
+    "match",
+    ["{check: completeness_check}", "{check: '*_check'}", "{check: my_own_check}", "{metric: f1}"],
+)
+def test_a_threshold_that_can_be(match: str) -> None:
+    problems = compiled(rule(match, "{threshold: 0.9}")).problems
+    assert not any("number" in p.message or "loosened" in p.message for p in problems)
+
+
+def test_a_threshold_for_every_check() -> None:
+    for text in ("defaults: {threshold: 0.2}", rule("{feature: a}", "{threshold: 0.2}")):
+        (problem,) = compiled(text).problems
+        assert "whatever its unit" in problem.message
+
+
+@pytest.mark.parametrize(("threshold", "told"), [("95", 1), ("0.95", 0), ("1", 0)])
+def test_a_share_is_not_a_percentage(threshold: str, told: int) -> None:
+    problems = compiled(rule("{check: completeness_check}", f"{{threshold: {threshold}}}")).problems
+    assert [p.level for p in problems] == [Level.WARNING] * told
+
+
+# --- warnings
+
+
+def test_a_time_in_the_past() -> None:
+    result = compiled("defaults: {mute_until: 2026-11-22T23:59:59+00:00}")
+    assert result.policy
+    assert [p.message for p in result.problems] == ["2026-11-22T23:59:59+00:00 is in the past"]
+
+
+def test_an_unknown_check_may_be_an_own_containers() -> None:
+    result = compiled(rule("{check: completness_check}"))
+    assert result.policy
+    (problem,) = result.problems
+    assert problem.level is Level.WARNING
+    assert problem.remedy.startswith("Did you mean completeness_check? Ignore this if a container")
+
+
+def test_the_outcome_of_a_healthy_run_is_no_check() -> None:
+    (problem,) = compiled(rule("{check: clean}")).problems
+    assert problem.level is Level.WARNING
+    assert "healthy run" in problem.message
+
+
+@pytest.mark.parametrize("check", ["upstream", "policy_unreadable", "failed", "bias_drift_check"])
+def test_checks_that_incidents_may_have(check: str) -> None:
+    assert compiled(f"routes: {{routes: [{{name: a, match: {{check: {check}}}}}]}}").problems == ()
+
+
+# --- names of anybody's
+
+
+@pytest.mark.parametrize("name", ["größe_der_情報🙂", "x" * 256, "a: b", "{}%s", "‮abc"])
+def test_any_name_is_fine(name: str) -> None:
+    quoted = '"' + name + '"'
+    text = rule(
+        f"{{feature: {quoted}, tag: {{{quoted}: {quoted}}}}}", f"{{owner: {quoted}}}", quoted
+    )
+    result = compiled(text)
+    assert result.problems == ()
+    assert result.policy
+    assert result.policy.rules[0].match.feature == (name,)
+
+
+def test_a_large_policy_of_many_rules_is_checked() -> None:
+    rules = "".join(
+        f"  - {{name: r{n}, match: {{endpoint: e-{n % 50}, feature: f{n}}}, set: {{owner: o}}}}\n"
+        for n in range(600)
+    )
+    result = compiled("rules:\n" + rules)
+    assert result.problems == ()
+    assert result.policy
+    assert len(result.policy.rules) == 600
