@@ -6,7 +6,11 @@ import sys
 
 import typer
 
+from guiderail_cli.backtest_command import backtest
+from guiderail_cli.explain_command import explain
+from guiderail_cli.incident_commands import incidents_app
 from guiderail_cli.inspect_run import EXIT_UNREADABLE, inspect
+from guiderail_cli.policy_commands import policy_app
 
 # typer keeps its own click and exports only the leaves of its error tree
 _WrongUse: type[Exception] = typer.BadParameter.__mro__[1]
@@ -18,6 +22,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(inspect)
+app.add_typer(policy_app, name="policy")
+app.command()(backtest)
+app.add_typer(incidents_app, name="incidents")
+app.command()(explain)
 
 
 @app.callback()

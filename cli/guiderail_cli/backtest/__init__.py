@@ -1,0 +1,1 @@
+"""Try before you trust: stored runs under a policy, and under another one."""
