@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -12,18 +13,22 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest import mock
 
 import boto3
 import botocore.session
 from botocore.config import Config
+from guiderail.adapters import clients
 
 from guiderail_local.environment import REPOSITORY, MiniStackEnvironment, prepare
-from guiderail_local.errors import SetUpError
+from guiderail_local.errors import FunctionFailedError, SetUpError
 from guiderail_local.sagemaker import SageMaker
 from guiderail_local.stack import Stack, deploy
 
@@ -44,10 +49,12 @@ class LocalCloud:
     Attributes:
         sagemaker: The SageMaker endpoint that the functions use.
         stack: The deployed stack; there once the cloud is entered.
+        folder: For files of this cloud; gone with it, even if this process is killed.
     """
 
     sagemaker: SageMaker
     stack: Stack
+    folder: Path
 
     def __init__(
         self,
@@ -87,6 +94,7 @@ class LocalCloud:
             self.sagemaker = starting.enter_context(SageMaker())
             home = Path(tempfile.mkdtemp(prefix="guiderail-local-"))
             starting.callback(shutil.rmtree, home, ignore_errors=True)
+            self.folder = home
             self._note("starting MiniStack")
             self._start(starting, environment, home)
             self._note("deploying template.yaml")
@@ -136,6 +144,71 @@ class LocalCloud:
                 retries={"total_max_attempts": 3}, proxies={}, s3={"addressing_style": "path"}
             ),
         )
+
+    def tick(self, now: datetime) -> dict[str, Any]:
+        """Have OnDue tell what is due at a time, as the schedule does every minute.
+
+        Deploy with ``ClockState=DISABLED`` to be the only one who does.
+
+        Returns:
+            What the function answers: counts.
+
+        Raises:
+            FunctionFailedError: It ended with an error.
+        """
+        answer = self._lambda.invoke(
+            FunctionName=self.stack.physical_id("OnDue"),
+            Payload=json.dumps({"time": now.isoformat()}).encode(),
+        )
+        content = answer["Payload"].read().decode()
+        if answer.get("FunctionError"):
+            raise FunctionFailedError(
+                f"OnDue failed at {now.isoformat()}: {content}",
+                f"The log group {self.stack.physical_id('OnDueLogGroup')} tells more.",
+            )
+        counts: dict[str, Any] = json.loads(content)
+        return counts
+
+    def variables(self, function: str) -> dict[str, str]:
+        """The environment variables of a function, by its logical id."""
+        described = self._lambda.get_function_configuration(
+            FunctionName=self.stack.physical_id(function)
+        )
+        return dict(described.get("Environment", {}).get("Variables", {}))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that lead botocore to this cloud, in this process or another one."""
+        return {
+            "AWS_ENDPOINT_URL": self._url,
+            "AWS_ENDPOINT_URL_SAGEMAKER": self.sagemaker.url,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+
+    @contextmanager
+    def in_environment(self) -> Iterator[None]:
+        """Let the project's own adapters, in this process, talk to this cloud meanwhile."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        with mock.patch.dict(os.environ, ours | self.environment, clear=True):
+            clients.client.cache_clear()
+            clients._session.cache_clear()
+            try:
+                yield
+            finally:
+                clients.client.cache_clear()
+                clients._session.cache_clear()
+
+    @cached_property
+    def _lambda(self) -> Any:
+        return self.client("lambda")
 
     def log_tail(self) -> str:
         """The end of MiniStack's log."""

@@ -4,7 +4,8 @@
 LocalCloudError          a person has to do something first; says what
 ├── SetUpError           an environment, a layer or a server could not be made
 ├── DeploymentError      the template did not become a stack
-└── InvalidRunError      a run folder cannot be played
+├── InvalidRunError      a run folder, or a policy, cannot be played
+└── FunctionFailedError  a function that was invoked ended with an error
 ```
 """
 
@@ -34,4 +35,8 @@ class DeploymentError(LocalCloudError):
 
 
 class InvalidRunError(LocalCloudError):
-    """A run folder cannot be played."""
+    """A run folder, or a policy, cannot be played."""
+
+
+class FunctionFailedError(LocalCloudError):
+    """A function that was invoked ended with an error."""

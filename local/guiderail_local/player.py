@@ -1,12 +1,15 @@
-"""Playing runs through the local cloud, and watching what becomes of each."""
+"""Playing runs through the local cloud, and watching what becomes of each.
+
+Nothing waits here: the player is the clock, and lets it go on to whatever is due next.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from guiderail_local.cloud import LocalCloud
@@ -17,6 +20,10 @@ from guiderail_local.staging import stage
 SOURCE = "guiderail.probe"
 """Nobody may put events of ``aws.*``; the rule listens to this source as well."""
 
+SETTLES_WITHIN = timedelta(minutes=6)
+"""More than ``group_wait`` and ``group_interval`` of a route that sets neither."""
+
+_MOST_TICKS = 200
 _RUN_SECONDS = 40.0
 _RECORD_SECONDS = 5.0
 _POLL_SECONDS = 0.05
@@ -34,8 +41,38 @@ class HeardAlert:
 
 
 @dataclass(frozen=True)
+class HeardEvent:
+    """An event that came out of the bus ``guiderail``."""
+
+    detail_type: str
+    detail: Mapping[str, Any]
+
+    @property
+    def why_now(self) -> tuple[str, ...]:
+        """The reason codes for which it was told."""
+        return tuple(str(reason) for reason in self.detail.get("why_now", ()))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came out of topic and bus while the clock went on."""
+
+    alerts: tuple[HeardAlert, ...] = ()
+    events: tuple[HeardEvent, ...] = ()
+    trouble: tuple[str, ...] = ()
+
+    @property
+    def why_now(self) -> tuple[str, ...]:
+        """The reason codes of all messages, each once."""
+        return tuple(dict.fromkeys(reason for event in self.events for reason in event.why_now))
+
+
+@dataclass(frozen=True)
 class Ending:
-    """What became of one run; times are seconds since its event was put on the bus."""
+    """What became of one run; times are seconds since its event was put on the bus.
+
+    ``why_told`` holds the reason codes of its messages.
+    """
 
     run: RunFolder
     outcome: str | None = None
@@ -49,6 +86,7 @@ class Ending:
     dead_letter: str | None = None
     alerts: tuple[HeardAlert, ...] = ()
     bus_events: tuple[str, ...] = ()
+    why_told: tuple[str, ...] = ()
     pipelines: tuple[PipelineStart, ...] = ()
     recorded_after: float | None = None
     alerted_after: float | None = None
@@ -66,11 +104,16 @@ class Ending:
 
 
 class Player:
-    """Plays runs one after the other; each is followed to its end before the next begins."""
+    """Plays runs one after the other; each is followed to its end before the next begins.
+
+    Attributes:
+        now: What the clock shows; never behind the computer's own.
+    """
 
     def __init__(self, cloud: LocalCloud) -> None:
         """Listen at the alert topic and the bus like any other subscriber."""
         self._cloud = cloud
+        self.now = datetime.now(UTC)
         stack = cloud.stack
         self._table = stack.physical_id("RunTable")
         self._reports = stack.physical_id("ReportsQueue")
@@ -96,25 +139,13 @@ class Player:
         )
 
     def play(self, run: RunFolder) -> Ending:
-        """Send a run's event and follow it to its end."""
-        sagemaker = self._cloud.sagemaker
-        stage(self._cloud, [run])
-        started_before = len(sagemaker.starts)
+        """Send a run's event and follow it to its end, messages included."""
+        started_before = len(self._cloud.sagemaker.starts)
         sent_at = time.time()
-        for _ in range(run.send):
-            self._put_event(run)
-        trouble = []
-        if not _until(lambda: self._reports_left() == 0, _RUN_SECONDS):
-            trouble.append(f"{self._reports_left()} message(s) still wait for another try")
+        trouble = self.send([run])
         item, ignored = _until(lambda: self._end_of(run, sent_at), _RECORD_SECONDS) or ({}, None)
-        if not _until(lambda: not self._executions("RUNNING"), _RUN_SECONDS):
-            trouble.append("an alert is still on its way")
-        for execution in self._executions("FAILED"):
-            if execution["startDate"].timestamp() >= sent_at - 1:
-                trouble.append(f"the alert's execution {execution['name']} failed")
-        alerts = self._heard_alerts(expected="alert_id" in item)
-        bus_events = self._heard_events(expected=bool(alerts))
-        starts = tuple(sagemaker.starts[started_before:])
+        told = self.tell()
+        trouble += told.trouble
         if trouble:
             trouble += self._warnings(sent_at)
         return Ending(
@@ -128,13 +159,68 @@ class Player:
             retraining=_text(item, "retraining"),
             ignored=ignored,
             dead_letter=self._dead_letter(run),
-            alerts=alerts,
-            bus_events=bus_events,
-            pipelines=starts,
+            alerts=told.alerts,
+            bus_events=tuple(event.detail_type for event in told.events),
+            why_told=told.why_now,
+            pipelines=tuple(self._cloud.sagemaker.starts[started_before:]),
             recorded_after=_since(sent_at, _text(item, "recorded_at")),
-            alerted_after=max(0.0, alerts[0].sent_at - sent_at) if alerts else None,
+            alerted_after=max(0.0, told.alerts[0].sent_at - sent_at) if told.alerts else None,
             trouble=tuple(trouble),
         )
+
+    def send(self, runs: Sequence[RunFolder]) -> list[str]:
+        """Send the events of runs and wait until the queue is empty; returns what went wrong."""
+        stage(self._cloud, runs)
+        for run in runs:
+            for _ in range(run.send):
+                self._put_event(run)
+        if _until(lambda: self._reports_left() == 0, _RUN_SECONDS):
+            return []
+        return [f"{self._reports_left()} message(s) still wait for another try"]
+
+    def tell(self, within: timedelta = SETTLES_WITHIN) -> Told:
+        """Let the clock go on to all that is due within a time, and hear what comes of it.
+
+        Raises:
+            FunctionFailedError: OnDue ended with an error.
+        """
+        began = time.time()
+        until = max(self.now, datetime.now(UTC)) + within
+        messages = 0
+        for _ in range(_MOST_TICKS):
+            due = self._next_due(until)
+            if due is None:
+                break
+            self.now = max(self.now, _whole_minute(due))
+            messages += int(self._cloud.tick(self.now)["messages"])
+        else:
+            return Told(trouble=(f"the clock was told {_MOST_TICKS} times, and more is due",))
+        self.now = max(self.now, datetime.now(UTC))
+        trouble = []
+        if messages and not _until(lambda: not self._executions("RUNNING"), _RUN_SECONDS):
+            trouble.append("a message is still on its way")
+        for execution in self._executions("FAILED") if messages else ():
+            if execution["startDate"].timestamp() >= began - 1:
+                trouble.append(f"the message's execution {execution['name']} failed")
+        return Told(
+            alerts=self._heard_alerts(messages),
+            events=self._heard_events(messages),
+            trouble=tuple(trouble),
+        )
+
+    def _next_due(self, until: datetime) -> datetime | None:
+        """When the first of all that waits is due, if that is not later than a time."""
+        answer = self._dynamodb.query(
+            TableName=self._table,
+            KeyConditionExpression="pk = :due",
+            ExpressionAttributeValues={":due": {"S": "due"}},
+            ConsistentRead=True,
+            Limit=1,
+        )
+        if not answer["Items"]:
+            return None
+        due = datetime.fromisoformat(answer["Items"][0]["sk"]["S"].partition("#")[0])
+        return due if due <= until else None
 
     def _make_queue(self, name: str) -> tuple[str, str]:
         url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -213,9 +299,9 @@ class Player:
             if line.get("level") in ("WARNING", "ERROR", "CRITICAL")
         ]
 
-    def _heard_alerts(self, *, expected: bool) -> tuple[HeardAlert, ...]:
+    def _heard_alerts(self, expected: int) -> tuple[HeardAlert, ...]:
         heard = []
-        for message in self._receive(self._alerts_heard, expected=expected):
+        for message in self._receive(self._alerts_heard, expected):
             content = json.loads(message["Body"])
             sent_at = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
             heard.append(
@@ -223,12 +309,12 @@ class Player:
             )
         return tuple(heard)
 
-    def _heard_events(self, *, expected: bool) -> tuple[str, ...]:
-        messages = self._receive(self._events_heard, expected=expected)
-        return tuple(str(json.loads(message["Body"])["detail-type"]) for message in messages)
+    def _heard_events(self, expected: int) -> tuple[HeardEvent, ...]:
+        bodies = [json.loads(m["Body"]) for m in self._receive(self._events_heard, expected)]
+        return tuple(HeardEvent(str(body["detail-type"]), body["detail"]) for body in bodies)
 
     def _dead_letter(self, run: RunFolder) -> str | None:
-        for message in self._receive(self._dead_letters, expected=False):
+        for message in self._receive(self._dead_letters, 0):
             if run.job_arn in message["Body"]:
                 attributes = message.get("MessageAttributes", {})
                 told = [
@@ -239,14 +325,14 @@ class Player:
                 return ": ".join(told) or "no reason given"
         return None
 
-    def _receive(self, queue: str, *, expected: bool) -> list[dict[str, Any]]:
-        """Take all messages out of a queue; wait for the first one where one has to come."""
+    def _receive(self, queue: str, expected: int) -> list[dict[str, Any]]:
+        """Take all messages out of a queue; wait for as many as have to come."""
         taken: list[dict[str, Any]] = []
         while True:
             messages = self._sqs.receive_message(
                 QueueUrl=queue,
                 MaxNumberOfMessages=10,
-                WaitTimeSeconds=5 if expected and not taken else 0,
+                WaitTimeSeconds=5 if len(taken) < expected else 0,
                 AttributeNames=["All"],
                 MessageAttributeNames=["All"],
             ).get("Messages", [])
@@ -255,6 +341,11 @@ class Player:
             for message in messages:
                 self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             taken += messages
+
+
+def _whole_minute(moment: datetime) -> datetime:
+    """The next minute, when the schedule would ring."""
+    return moment + timedelta(seconds=-moment.timestamp() % 60)
 
 
 def _until(attempt: Callable[[], T], seconds: float) -> T:

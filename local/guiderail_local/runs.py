@@ -3,7 +3,7 @@
 ```
 event.json       the EventBridge event; made from job.json where it is missing
 job.json         what DescribeProcessingJob answers; made from event.json where it is missing
-schedule.json    what DescribeMonitoringSchedule answers, if the run has a schedule
+schedule.json    what DescribeMonitoringSchedule answers, and Tags, if the run has a schedule
 report/          what the job wrote to S3
 baseline/        what it was compared with
 manifest.json    title, what to expect, and how often the event is sent

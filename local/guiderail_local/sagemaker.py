@@ -1,7 +1,7 @@
 """SageMaker on this computer: a moto server, and beside it what moto lacks of monitoring.
 
-moto knows no monitoring schedules, forgets most of a processing job, and starts a pipeline twice for
-one ClientRequestToken. Here, descriptions are registered and answered as they were recorded.
+moto knows no monitoring schedules and so no tags of them, forgets most of a processing job, and starts a
+pipeline twice for one ClientRequestToken. Here, descriptions are registered and answered as they were recorded.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class SageMaker:
     starts: list[PipelineStart] = field(default_factory=list)
     _jobs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _schedules: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _tags: dict[str, list[Mapping[str, str]]] = field(default_factory=dict)
     _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _running: ExitStack = field(default_factory=ExitStack)
@@ -100,11 +101,15 @@ class SageMaker:
             self._jobs[str(described["ProcessingJobName"])] = on_the_wire(described)
 
     def register_schedule(self, described: Mapping[str, Any]) -> None:
-        """Answer DescribeMonitoringSchedule likewise; found by the name in whatever case."""
+        """Answer DescribeMonitoringSchedule likewise; found by the name in whatever case.
+
+        ``Tags``, which the service does not describe, are what ListTags answers.
+        """
+        on_wire = on_the_wire(described)
+        tags = on_wire.pop("Tags", [])
         with self._lock:
-            self._schedules[str(described["MonitoringScheduleName"]).lower()] = on_the_wire(
-                described
-            )
+            self._schedules[str(described["MonitoringScheduleName"]).lower()] = on_wire
+            self._tags[str(described["MonitoringScheduleArn"])] = tags
 
     @staticmethod
     def _stop(server: ThreadedMotoServer) -> None:
@@ -117,6 +122,7 @@ class SageMaker:
     def _operations(self) -> dict[str, Any]:
         """What is put in place of moto's own methods; each is called with moto's request."""
         call_action = SageMakerResponse.call_action
+        moto_list_tags = SageMakerResponse.list_tags
 
         def count(request: Any) -> Any:
             with self._lock:
@@ -141,6 +147,10 @@ class SageMaker:
                 )
             return json.dumps(described)
 
+        def list_tags(request: Any) -> Any:
+            tags = self._tags.get(request._get_param("ResourceArn"))
+            return moto_list_tags(request) if tags is None else json.dumps({"Tags": tags})
+
         def start_pipeline_execution(request: Any) -> str:
             return json.dumps({"PipelineExecutionArn": self._start_once(request)})
 
@@ -148,6 +158,7 @@ class SageMaker:
             "call_action": count,
             "describe_processing_job": describe_processing_job,
             "describe_monitoring_schedule": describe_monitoring_schedule,
+            "list_tags": list_tags,
             "start_pipeline_execution": start_pipeline_execution,
         }
 

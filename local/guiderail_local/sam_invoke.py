@@ -4,7 +4,8 @@
 
 `sam local invoke` runs the built function and its layers in a container; everything it calls is the
 local cloud, which holds the jobs, schedules and reports of the built-in runs. The event may be an
-EventBridge event, an SQS batch of them, or a run folder, whose run is then there as well.
+EventBridge event, an SQS batch of them, what the clock sends to OnDue, or a run folder, whose run is
+then there as well.
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ def invoke(function: str, event: Path, repository: Path = REPOSITORY) -> int:
         content = _read_event(event)
     build(repository)
     buckets = sorted({bucket for one in runs for bucket in one.buckets()})
-    parameters = {"ReportBucketArns": ",".join(f"arn:aws:s3:::{bucket}" for bucket in buckets)}
+    parameters = {
+        "ReportBucketArns": ",".join(f"arn:aws:s3:::{bucket}" for bucket in buckets),
+        "ClockState": "DISABLED",  # nobody but the event says what time it is
+    }
     with LocalCloud(parameters, pipelines=[_PIPELINE], repository=repository, note=_note) as cloud:
         stage(cloud, runs)
         deployed = cloud.client("lambda").get_function_configuration(
@@ -100,8 +104,8 @@ def build(repository: Path = REPOSITORY) -> None:
 
 
 def as_batch(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An event as it arrives from the queue; one that came that way stays as it is."""
-    if "Records" in event:
+    """A bus event as it arrives from the queue; one of the queue or of the clock stays as it is."""
+    if "detail" not in event:
         return event
     record = {
         "messageId": "11111111-2222-4333-8444-555555555555",

@@ -15,11 +15,14 @@ from rich.text import Text
 from guiderail_local.template import LeftOut
 
 if TYPE_CHECKING:
-    from guiderail_local.player import Ending
+    from guiderail_local.player import Ending, HeardAlert
     from guiderail_local.stack import Stack
+    from guiderail_local.story.telling import StepEnding
 
 _MOST_FINDINGS = 4
 _WIDTH_OF_FILES = 140
+_WIDTH_OF_STEPS = 51
+_WIDTH_OF_REASONS = 34
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Summary:
     left_out: Sequence[LeftOut]
     set_up_seconds: float
     play_seconds: float
+    steps: Sequence[StepEnding] = ()
 
     @property
     def as_expected(self) -> int:
@@ -37,9 +41,14 @@ class Summary:
         return sum(ending.as_expected for ending in self.endings)
 
     @property
+    def steps_as_expected(self) -> int:
+        """How many steps of the story came to what they had to."""
+        return sum(step.as_expected for step in self.steps)
+
+    @property
     def ok(self) -> bool:
-        """Whether all of them did."""
-        return self.as_expected == len(self.endings)
+        """Whether all runs and steps did."""
+        return (self.as_expected, self.steps_as_expected) == (len(self.endings), len(self.steps))
 
 
 class Timeline(Protocol):
@@ -57,8 +66,12 @@ class Timeline(Protocol):
         """A run ended."""
         ...
 
+    def stepped(self, ending: StepEnding) -> None:
+        """A step of the story ended."""
+        ...
+
     def finished(self, summary: Summary) -> None:
-        """All runs ended."""
+        """All runs and steps ended."""
         ...
 
 
@@ -71,6 +84,7 @@ class PrintedTimeline:
         if not self._console.is_terminal:
             # A log file has no edge to wrap at.
             self._console.width = max(self._console.width, _WIDTH_OF_FILES)
+        self._scene = ""
 
     def note(self, text: str) -> None:
         """One dim line."""
@@ -103,7 +117,9 @@ class PrintedTimeline:
         for place, line in enumerate(_finding_lines(ending)):
             steps.add_row("  findings" if place == 0 else "", "", Text(line))
         for alert in ending.alerts:
-            steps.add_row("  alert", _seconds(ending.alerted_after), Text(alert.subject))
+            why = (f"  {', '.join(ending.why_told)}", "dim")
+            text = Text.assemble(alert.subject, why)
+            steps.add_row("  alert", _seconds(ending.alerted_after), text)
         if not ending.alerts:
             steps.add_row("  alert", "", Text("none", style="dim"))
         steps.add_row("  pipeline", "", _pipeline(ending))
@@ -111,8 +127,29 @@ class PrintedTimeline:
         self._console.print(_verdict(ending))
         self._console.print()
 
+    def stepped(self, ending: StepEnding) -> None:
+        """One line per step: what happened, the reason codes, and what people were told."""
+        if ending.scene != self._scene:
+            self._scene = ending.scene
+            self._console.print(Text(f"\n{ending.scene}", style="bold"))
+        mark = ("✓", "green") if ending.as_expected else ("✗", "red")
+        line = Table.grid(padding=(0, 2))
+        line.add_column(min_width=_WIDTH_OF_STEPS, overflow="fold")
+        line.add_column(min_width=_WIDTH_OF_REASONS, overflow="fold")
+        line.add_column(overflow="fold")
+        line.add_row(
+            Text.assemble("  ", mark, f" {ending.step.says}"),
+            Text(", ".join(step_reasons(ending)), style="yellow"),
+            Text("\n".join(map(_told, ending.alerts)) or "nobody is told", style="dim"),
+        )
+        self._console.print(line)
+        for problem in ending.problems:
+            self._console.print(Text(f"    {problem}", style="red"))
+
     def finished(self, summary: Summary) -> None:
         """One table of all runs, and the sum."""
+        if summary.steps:
+            self._console.print()
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("", "run", "outcome", "findings", "alerts", "pipelines"):
             table.add_column(
@@ -133,6 +170,12 @@ class PrintedTimeline:
             f"{summary.play_seconds:.1f} s after {summary.set_up_seconds:.1f} s of set-up",
             style="green" if summary.ok else "red",
         )
+        if summary.steps:
+            told = f"{summary.steps_as_expected} of {len(summary.steps)}"
+            self._console.print(
+                f"{told} steps of the story came to what they had to",
+                style="green" if summary.steps_as_expected == len(summary.steps) else "red",
+            )
         left_out = ", ".join(f"{part.logical_id} ({part.type})" for part in summary.left_out)
         self._console.print(f"left out of the template: {left_out or 'nothing'}", style="dim")
 
@@ -159,6 +202,10 @@ class JsonTimeline:
         """``{"type": "run"}``."""
         self._print({"type": "run", **run_fields(ending)})
 
+    def stepped(self, ending: StepEnding) -> None:
+        """``{"type": "step"}``."""
+        self._print({"type": "step", **step_fields(ending)})
+
     def finished(self, summary: Summary) -> None:
         """``{"type": "summary"}``."""
         self._print(
@@ -167,6 +214,8 @@ class JsonTimeline:
                 "ok": summary.ok,
                 "runs": len(summary.endings),
                 "as_expected": summary.as_expected,
+                "steps": len(summary.steps),
+                "steps_as_expected": summary.steps_as_expected,
                 "left_out": [asdict(part) for part in summary.left_out],
                 "set_up_seconds": round(summary.set_up_seconds, 2),
                 "play_seconds": round(summary.play_seconds, 2),
@@ -198,10 +247,39 @@ def run_fields(ending: Ending) -> dict[str, Any]:
         "retraining": ending.retraining,
         "alerts": [{"subject": alert.subject, "message": alert.message} for alert in ending.alerts],
         "events": list(ending.bus_events),
+        "why_told": list(ending.why_told),
         "pipelines": [asdict(start) for start in ending.pipelines],
         "dead_letter": ending.dead_letter,
         "recorded_after_seconds": _rounded(ending.recorded_after),
         "alerted_after_seconds": _rounded(ending.alerted_after),
+    }
+
+
+def step_reasons(ending: StepEnding) -> tuple[str, ...]:
+    """All reason codes of a step, each once: of the finding, then of telling it or not."""
+    return tuple(dict.fromkeys((*ending.decided, *ending.settled, *ending.told)))
+
+
+def _told(alert: HeardAlert) -> str:
+    return f"told: {alert.subject.removeprefix('[Guiderail] ')}"
+
+
+def step_fields(ending: StepEnding) -> dict[str, Any]:
+    """One step of the story as JSON values."""
+    return {
+        "scene": ending.scene,
+        "step": ending.step.says,
+        "ok": ending.as_expected,
+        "problems": list(ending.problems),
+        "decided": list(ending.decided),
+        "settled": list(ending.settled),
+        "told": list(ending.told),
+        "alerts": [{"subject": alert.subject, "message": alert.message} for alert in ending.alerts],
+        "jobs": list(ending.jobs),
+        "incidents": list(ending.incidents),
+        "groups": list(ending.groups),
+        "silence": ending.silence,
+        "seconds": round(ending.seconds, 3),
     }
 
 

@@ -296,7 +296,8 @@ def _made_job(described: Mapping[str, Any], run: SampleRun) -> dict[str, Any]:
     job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] = f"{place}/report"
     environment = job["Environment"]
     environment["sagemaker_monitoring_schedule_name"] = schedule
-    environment["sagemaker_endpoint_name"] = f"sample-{run.monitor.replace('_', '-')}"
+    # on one endpoint a broken schema would hide what the other samples find
+    environment["sagemaker_endpoint_name"] = f"sample-{run.name}"
     image = job["AppSpecification"]["ImageUri"]
     if is_clarify:
         image = image.replace(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from guiderail_local.runs import BUILT_IN
+from guiderail_local.story.script import STORY
 
 from tests.e2e.sample_runs import SAMPLE_RUNS, build, samples_folder
 
@@ -65,7 +66,7 @@ def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_every_built_in_run_ends_as_it_has_to(tmp_path: Path) -> None:
+def test_every_built_in_run_and_every_step_of_the_story_ends_as_it_has_to(tmp_path: Path) -> None:
     done = demo(tmp_path)
 
     print(done.stdout)
@@ -75,6 +76,14 @@ def test_every_built_in_run_ends_as_it_has_to(tmp_path: Path) -> None:
         assert name in done.stdout
     assert f"{len(names)} of {len(names)} runs ended as they had to" in done.stdout
     assert done.stdout.count("✓ as expected") == len(names)
+    steps = [step for scene in STORY for step in scene.steps]
+    assert (
+        f"{len(steps)} of {len(steps)} steps of the story came to what they had to" in done.stdout
+    )
+    for scene in STORY:
+        assert scene.title in done.stdout
+    for reason in {reason for step in steps for reason in (*step.decided, *step.settled)}:
+        assert reason in done.stdout
 
 
 def test_every_run_of_the_samples_ends_as_it_has_to(tmp_path: Path) -> None:
@@ -122,6 +131,33 @@ def test_a_run_that_ends_otherwise_is_told_and_fails_the_demo(tmp_path: Path) ->
     assert wrong["problems"] == ["outcome: clean, expected violations", "alerts: 0, expected 1"]
     assert (lost["ok"], lost["outcome"], len(lost["alerts"])) == (True, "unreadable", 1)
     assert (summary["ok"], summary["as_expected"], summary["runs"]) == (False, 1, 2)
+
+
+def test_runs_are_judged_by_the_policy_that_is_given(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "05-attribution-drift"
+    shutil.copytree(BUILT_IN / folder.name, folder)
+    policy = tmp_path / "guiderail.yaml"
+    policy.write_text(
+        "version: 1\nrules:\n"
+        "  - {name: not yet, match: {monitor: explainability}, set: {for: 2 of 3}}\n"
+    )
+
+    done = demo(tmp_path, "--runs", str(folder), "--policy", str(policy), "--json")
+
+    _, run, _ = lines(done)
+    assert done.returncode == 1
+    assert run["problems"] == ["alerts: 0, expected 1"]
+
+
+@pytest.mark.parametrize("text", [None, "version: 1\nrulez: []\n"], ids=["missing", "unknown key"])
+def test_a_policy_that_cannot_be_read_is_a_set_up_problem(tmp_path: Path, text: str | None) -> None:
+    policy = tmp_path / "guiderail.yaml"
+    if text is not None:
+        policy.write_text(text)
+    runs = str(BUILT_IN / "01-clean-data-quality")
+    done = demo(tmp_path, "--runs", runs, "--policy", str(policy))
+    assert done.returncode == 3
+    assert str(policy) in done.stderr
 
 
 def test_runs_that_cannot_be_read_are_a_set_up_problem(tmp_path: Path) -> None:

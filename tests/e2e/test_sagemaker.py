@@ -68,6 +68,20 @@ def test_what_is_not_there_is_refused_as_the_service_does(sagemaker: Any) -> Non
     assert code == "ResourceNotFound"
 
 
+def test_tags_of_a_schedule_are_listed_and_not_described(
+    endpoint: SageMaker, sagemaker: Any
+) -> None:
+    run = read_runs(BUILT_IN)[0]
+    assert run.schedule is not None
+    arn, name = (run.schedule[f"MonitoringSchedule{part}"] for part in ("Arn", "Name"))
+    endpoint.register_schedule(run.schedule)
+    assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == []
+    tags = [{"Key": "stage", "Value": "prod"}]
+    endpoint.register_schedule({**run.schedule, "Tags": tags})
+    assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == tags
+    assert "Tags" not in sagemaker.describe_monitoring_schedule(MonitoringScheduleName=name)
+
+
 def test_a_token_starts_a_pipeline_once(endpoint: SageMaker, sagemaker: Any) -> None:
     arn = sagemaker.create_pipeline(
         PipelineName="retrain",

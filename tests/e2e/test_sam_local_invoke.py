@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from guiderail_local import sam_invoke
+from guiderail_local.environment import REPOSITORY
 from guiderail_local.runs import BUILT_IN, read_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
@@ -34,9 +35,11 @@ def docker() -> None:
     pytest.skip(message)
 
 
-def invoked(event: Path, capfd: pytest.CaptureFixture[str]) -> tuple[Any, list[dict[str, Any]]]:
-    """Answer and log lines of OnJobFinished for an event."""
-    status = sam_invoke.main(["OnJobFinished", str(event)])
+def invoked(
+    event: Path, capfd: pytest.CaptureFixture[str], function: str = "OnJobFinished"
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Answer and log lines of a function for an event."""
+    status = sam_invoke.main([function, str(event)])
     answer, log = capfd.readouterr()
     assert status == 0, log
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
@@ -59,3 +62,10 @@ def test_an_event_of_another_job_is_ignored(capfd: pytest.CaptureFixture[str]) -
     answer, lines = invoked(BUILT_IN / "07-merge-job", capfd)
     assert answer == {"batchItemFailures": []}
     assert [line["message"] for line in lines if "message" in line] == ["job ignored"]
+
+
+def test_a_minute_of_the_clock_is_answered_with_counts(capfd: pytest.CaptureFixture[str]) -> None:
+    event = REPOSITORY / "events" / "on_due" / "tick_scheduled.json"
+    answer, _ = invoked(event, capfd, "OnDue")
+    # nothing waits yet but Guiderail's own word that it has no policy
+    assert answer["failed"] == 0

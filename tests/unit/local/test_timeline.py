@@ -12,6 +12,8 @@ from guiderail_local.player import Ending, HeardAlert
 from guiderail_local.runs import Expectation, RunFolder
 from guiderail_local.sagemaker import PipelineStart, on_the_wire
 from guiderail_local.stack import Stack
+from guiderail_local.story.script import About, Step
+from guiderail_local.story.telling import StepEnding
 from guiderail_local.template import LeftOut
 from guiderail_local.timeline import JsonTimeline, PrintedTimeline, Summary
 from rich.console import Console
@@ -124,6 +126,62 @@ def test_the_timeline_says_all_there_is_to_a_run() -> None:
         "left out of the template: Thing (AWS::X::Y)",
     ):
         assert part in text
+
+
+SCENE = "The same drift again is no news"
+STEP = Step("it drifts as before", About("berths"), decided=("suppressed_duplicate",))
+
+
+def step_ending(**changes: Any) -> StepEnding:
+    return StepEnding(**{"scene": SCENE, "step": STEP, "decided": STEP.decided, **changes})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"decided": ()}, "decided: none, expected suppressed_duplicate"),
+        ({"settled": ("silenced",)}, "settled: silenced, expected none"),
+        ({"told": ("first_seen", "resolved")}, "told: first_seen, resolved, expected none"),
+        ({"trouble": ("a run was not recorded",)}, "a run was not recorded"),
+    ],
+)
+def test_a_step_that_comes_to_something_else_has_a_problem(
+    change: Mapping[str, Any], problem: str
+) -> None:
+    assert step_ending().as_expected
+    assert step_ending(**change).problems == (problem,)
+
+
+def test_one_step_that_comes_to_something_else_fails_the_demo() -> None:
+    good = Summary([ending()], (), 1.0, 1.0, [step_ending()])
+    bad = Summary([ending()], (), 1.0, 1.0, [step_ending(), step_ending(decided=())])
+    assert good.ok
+    assert not bad.ok
+
+
+def test_a_step_is_told_with_its_reason_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    output = io.StringIO()
+    printed = PrintedTimeline(Console(file=output, width=140))
+    told = HeardAlert("[Guiderail] resolved: berths", "Why now:  resolved", 12.0)
+    wrong = step_ending(decided=("resolved",), told=("resolved",), alerts=(told,))
+    for one in (step_ending(), wrong):
+        printed.stepped(one)
+        JsonTimeline().stepped(one)
+
+    text = output.getvalue()
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+
+    assert text.count(SCENE) == 1
+    assert "✓ it drifts as before" in text
+    assert "suppressed_duplicate" in text
+    assert "nobody is told" in text
+    assert "✗ it drifts as before" in text
+    assert "told: resolved: berths" in text
+    assert "decided: resolved, expected suppressed_duplicate" in text
+    assert (first["type"], first["ok"], first["decided"]) == (
+        "step", True, ["suppressed_duplicate"],
+    )  # fmt: skip
+    assert (second["ok"], second["told"], len(second["problems"])) == (False, ["resolved"], 2)
 
 
 def test_a_description_goes_over_the_wire_as_the_service_sends_it() -> None:

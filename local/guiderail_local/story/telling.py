@@ -1,0 +1,204 @@
+"""Plays the story's steps through the local cloud and reads back what was decided, and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from guiderail.bootstrap import build_acts
+from guiderail.model.incident import Incident, Scope
+from guiderail.model.notice import AuditEntry
+from guiderail.model.outcome import MonitorKind
+from guiderail.services.acts import Acts
+from guiderail.settings import settings_from
+
+from guiderail_local.cloud import LocalCloud
+from guiderail_local.player import HeardAlert, Player
+from guiderail_local.policies import store_policy
+from guiderail_local.runs import RunFolder
+from guiderail_local.story.run_files import ACCOUNT, REGION, RunWriter, schedule_of
+from guiderail_local.story.script import About, Run, Scene, Step
+
+POLICY = Path(__file__).with_name("guiderail.yaml")
+"""The policy that holds during the story."""
+
+_SETTLES_WITHIN = timedelta(minutes=2)
+_SILENCE = timedelta(hours=2)
+_ORIGIN = "guiderail demo"
+_RECORD_SECONDS = 5.0
+_NEWEST = 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StepEnding:
+    """What a step came to.
+
+    Attributes:
+        jobs: ARNs of the processing jobs that ended in it.
+        incidents: Ids of the incident it is about and of those that people were told of.
+        groups: Ids of the groups that hear of it.
+        silence: Id of the silence that it set or ended.
+    """
+
+    scene: str
+    step: Step
+    decided: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    alerts: tuple[HeardAlert, ...] = ()
+    jobs: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    silence: str = ""
+    seconds: float = 0.0
+    trouble: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        """Compare with the script once."""
+        differing = [
+            f"{name}: {_listed(getattr(self, name))}, expected {_listed(getattr(self.step, name))}"
+            for name in ("decided", "settled", "told")
+            if getattr(self, name) != getattr(self.step, name)
+        ]
+        object.__setattr__(self, "problems", (*self.trouble, *differing))
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether it came to what the script says."""
+        return not self.problems
+
+
+class StoryTeller:
+    """Plays scenes; what people do in them goes the way of the commands, through ``Acts``."""
+
+    def __init__(self, player: Player, acts: Acts, folder: Path) -> None:
+        """Play through this player and write the runs' files below a folder."""
+        self._player = player
+        self._acts = acts
+        self._writer = RunWriter(folder)
+        self._seen: set[str] = set()
+        self._silence = ""
+
+    @property
+    def acts(self) -> Acts:
+        """What the story's people act through."""
+        return self._acts
+
+    def play(self, scenes: Sequence[Scene]) -> Iterator[StepEnding]:
+        """Play scenes, step by step."""
+        for scene in scenes:
+            for step in scene.steps:
+                yield self._play(scene, step)
+
+    def _play(self, scene: Scene, step: Step) -> StepEnding:
+        began = time.monotonic()
+        trouble: list[str] = []
+        jobs = []
+        for run in self._written(step.runs):
+            trouble += self._player.send([run])
+            jobs.append(run.job_arn)
+        if step.act:
+            self._do(step)
+        if jobs and not _until(lambda: all(map(self._acts.incidents.run, jobs))):
+            trouble.append("a run was not recorded")
+        told = self._player.tell(_SETTLES_WITHIN)
+        incident = self._incident(step.about)
+        ledger = _scope(step.about).ledger_id
+        groups = tuple(incident.groups) if incident else ()
+        heard = [str(one["id"]) for event in told.events for one in event.detail["incidents"]]
+        about = self._silence if "silence" in step.act else incident.id if incident else ""
+        return StepEnding(
+            scene=scene.title,
+            step=step,
+            decided=self._reasons([self._silence or ledger, ledger], about),
+            settled=self._reasons(groups, incident.id if incident else ""),
+            told=told.why_now,
+            alerts=told.alerts,
+            jobs=tuple(jobs),
+            incidents=tuple(dict.fromkeys(filter(None, [incident.id if incident else "", *heard]))),
+            groups=groups,
+            silence=self._silence if "silence" in step.act else "",
+            seconds=time.monotonic() - began,
+            trouble=(*trouble, *told.trouble),
+        )
+
+    def _written(self, runs: Sequence[Run]) -> list[RunFolder]:
+        return [write(self._writer) for write in runs]
+
+    def _do(self, step: Step) -> None:
+        if step.act == "silence":
+            match: Mapping[str, str] = {"endpoint": step.about.endpoint}
+            until = self._player.now + _SILENCE
+            self._silence = self._acts.silence(match, until, "ana", "crane works", _ORIGIN).id
+        elif step.act == "end_silence":
+            self._acts.end_silence(self._silence, "ana", _ORIGIN)
+        elif step.act == "acknowledge":
+            incident = self._incident(step.about)
+            assert incident is not None, f"{step.about} was never seen"
+            self._acts.acknowledge(incident.id, "ben", _ORIGIN)
+        else:
+            raise ValueError(f"the story knows no act {step.act}")
+
+    def _incident(self, about: About) -> Incident | None:
+        ledger = self._acts.incidents.ledger(_scope(about).ledger_id)
+        for incident in ledger.incidents.values() if ledger else ():
+            names = {incident.subject.feature or "", incident.subject.metric or ""} - {""}
+            if incident.check == about.check and (names == {about.subject} or not about.subject):
+                return incident
+        return None
+
+    def _reasons(self, subjects: Sequence[str], about: str) -> tuple[str, ...]:
+        """Reasons of new audit entries of ledgers, groups or silences, as far as they are about one thing."""
+        entries: list[AuditEntry] = []
+        for subject in dict.fromkeys(subjects):
+            for entry in self._acts.incidents.audit(subject, _NEWEST):
+                if f"{subject}|{entry.id}" not in self._seen:
+                    self._seen.add(f"{subject}|{entry.id}")
+                    entries.append(entry)
+        return tuple(
+            decision.reason.value
+            for entry in sorted(entries, key=lambda entry: entry.at)
+            for decision in entry.decisions
+            if decision.about == about
+        )
+
+
+@contextmanager
+def story_teller(cloud: LocalCloud, player: Player) -> Iterator[StoryTeller]:
+    """Put the story's policy into the cloud; acts reach the cloud as long as the context lasts."""
+    store_policy(cloud, POLICY.read_text(encoding="utf-8"), POLICY.name)
+    settings = settings_from(cloud.variables("OnDue"))
+    with cloud.in_environment():
+        # with the computer's time, as OnJobFinished: what was decided first has to look earlier
+        yield StoryTeller(player, build_acts(settings), cloud.folder / "story")
+
+
+def _scope(about: About) -> Scope:
+    return Scope(
+        account=ACCOUNT,
+        region=REGION,
+        endpoint=about.endpoint,
+        schedule=schedule_of(about.endpoint, about.monitor),
+        monitor=MonitorKind(about.monitor),
+    )
+
+
+def _listed(reasons: Sequence[str]) -> str:
+    return ", ".join(reasons) or "none"
+
+
+def _until(attempt: Callable[[], T]) -> T:
+    deadline = time.monotonic() + _RECORD_SECONDS
+    while True:
+        result = attempt()
+        if result or time.monotonic() > deadline:
+            return result
+        time.sleep(0.05)
