@@ -13,7 +13,8 @@ What counts as a failure:
   constraints or analysis file if it decodes to an object that still has its features, metrics or
   explanations. (A changed digit inside a number is damage that nobody can see.) A failed, stopped
   or unreadable run does not become clean at all;
-- an alert's subject is not what SNS takes.
+- what follows cannot be written, or a message's subject is not what SNS takes. The policy asks for
+  thresholds of every check, so that findings are made from damaged numbers too.
 
     python -m benchmarks --only mutations
 """
@@ -36,18 +37,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from guiderail.errors import GuiderailError
 from guiderail.model.alert import SUBJECT_LIMIT
 from guiderail.model.event import parse_job_event
 from guiderail.model.job import MonitoringSchedule, ProcessingJob, job_from, schedule_from
 from guiderail.model.outcome import Outcome
 from guiderail.model.run import Reading
-from guiderail.reports.run_files import ANALYSIS, CONSTRAINTS, STATISTICS, Files, parse_run
-from guiderail.services.alerting import alert_for
+from guiderail.reports.run_files import (
+    ANALYSIS,
+    CONSTRAINTS,
+    STATISTICS,
+    Files,
+    ParsedRun,
+    parse_run,
+)
 from guiderail.services.identify import ruled_out, ruled_out_by_event
 from guiderail.services.reading import read_outcome
 
-from benchmarks.parsing import PLAN, RUN
+from benchmarks.parsing import JUDGES_EVERYTHING, decide
 from benchmarks.result import Result, counted
 from tests.e2e.sample_runs import build, samples_folder
 
@@ -74,16 +82,20 @@ class RunFolder:
     def readings(self) -> list[Reading]:
         """How the run reads: with the job's description, and from its files alone, as `inspect` may."""
         job, schedule = _described(self.files)
+        parsed = self.parsed()
+        return [
+            read_outcome(parsed, job, schedule, _MINIMUM_ROWS),
+            read_outcome(parsed, None, None, _MINIMUM_ROWS),
+        ]
+
+    def parsed(self) -> ParsedRun:
+        """What its files hold."""
         parts: dict[str, dict[str, bytes]] = {"report": {}, "baseline": {}}
         for place, content in self.files.items():
             folder, slash, name = place.partition("/")
             if slash:
                 parts[folder][name] = content
-        parsed = parse_run(Files(parts["report"]), Files(parts["baseline"]))
-        return [
-            read_outcome(parsed, job, schedule, _MINIMUM_ROWS),
-            read_outcome(parsed, None, None, _MINIMUM_ROWS),
-        ]
+        return parse_run(Files(parts["report"]), Files(parts["baseline"]))
 
 
 @dataclass
@@ -191,8 +203,13 @@ def _failure(
             event = parse_job_event(damaged)
             ruled_out_by_event(event.job)
             return False, None
-        readings = RunFolder(run.name, {**run.files, place: damaged}).readings()
-        alerts = [alert_for(RUN, reading, PLAN.decide(RUN, reading)) for reading in readings]
+        mutant = RunFolder(run.name, {**run.files, place: damaged})
+        readings = mutant.readings()
+        job, schedule = _described(mutant.files)
+        followed, messages = decide(
+            mutant.parsed(), policy=JUDGES_EVERYTHING, job=job, schedule=schedule
+        )
+        msgspec.msgpack.encode(followed)
     except GuiderailError:
         return True, None
     except BaseException as exc:
@@ -200,8 +217,8 @@ def _failure(
     for before, after in zip(undamaged, readings, strict=True):
         if after.outcome is Outcome.CLEAN and not may_be_clean(before.outcome, place, damaged):
             return False, f"{before.outcome} became clean"
-    for alert in alerts:
-        subject = alert.subject if alert else "none"
+    for message in messages:
+        subject = message.subject
         if not (subject.isascii() and subject.isprintable() and len(subject) <= SUBJECT_LIMIT):
             return False, f"subject {subject!r}"
     return any(reading.outcome is Outcome.UNREADABLE for reading in readings), None

@@ -1,4 +1,8 @@
-"""A stand-in for AWS on loopback that answers at once, for what the function asks of one run."""
+"""A stand-in for AWS on loopback that answers at once, for what the functions ask of one schedule's runs.
+
+Its table remembers what is written, without looking at conditions: a second run finds the incidents of
+the first, and the clock finds what is due.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,17 @@ from threading import Thread
 from types import TracebackType
 from typing import Any
 
+import msgspec
+from guiderail.model.policy import STORED_FORMAT, Policy, StoredPolicy
+
 from benchmarks.report_files import constraints_file, statistics_file, violations_file
 
 ACCOUNT = "123456789012"
 JOB = "model-monitoring-202611231400-4a1c9e7f20b35d6688aa10c4"
 ARN = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job/{JOB}"
 REPORT = "/loan-reports/loan-risk-prod/loan-risk-hourly/2026/11/23/14"
+TABLE = "incidents"
+POLICY_BUCKET = "policies"
 
 DESCRIBED: dict[str, Any] = {
     "ProcessingJobName": JOB,
@@ -59,9 +68,13 @@ SCHEDULE = {
 }
 
 
-def job_event(**detail: object) -> dict[str, Any]:
-    """The EventBridge event of the job."""
-    job = {"ProcessingJobName": JOB, "ProcessingJobArn": ARN, "ProcessingJobStatus": "Completed"}
+NOTHING_SET = Policy()
+
+
+def job_event(arn: str = ARN, **detail: object) -> dict[str, Any]:
+    """The EventBridge event of the job, or of another one of the schedule."""
+    name = arn.rpartition("/")[2]
+    job = {"ProcessingJobName": name, "ProcessingJobArn": arn, "ProcessingJobStatus": "Completed"}
     return {
         "source": "aws.sagemaker",
         "detail-type": "SageMaker Processing Job State Change",
@@ -74,10 +87,50 @@ def batch(event: dict[str, Any]) -> dict[str, Any]:
     return {"Records": [{"messageId": "m1", "body": json.dumps(event), "eventSource": "aws:sqs"}]}
 
 
-class StubAws:
-    """Serves one run; ``calls`` counts operations."""
+class _Table:
+    """Items by key; methods are the operations."""
 
-    def __init__(self, violations: bytes | None = None, features: int = 60) -> None:
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def GetItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        item = self._items.get(_key(asked["Key"]))
+        return {"Item": item} if item else {}
+
+    def BatchGetItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        ((table, keys),) = asked["RequestItems"].items()
+        found = [self._items.get(_key(key)) for key in keys["Keys"]]
+        return {"Responses": {table: [item for item in found if item]}, "UnprocessedKeys": {}}
+
+    def TransactWriteItems(self, asked: dict[str, Any]) -> dict[str, Any]:
+        for action in asked["TransactItems"]:
+            if put := action.get("Put"):
+                self._items[_key(put["Item"])] = put["Item"]
+            elif delete := action.get("Delete"):
+                self._items.pop(_key(delete["Key"]), None)
+        return {}
+
+    def Query(self, asked: dict[str, Any]) -> dict[str, Any]:
+        values = asked["ExpressionAttributeValues"]
+        partition = next(value["S"] for value in values.values())
+        until = values.get(":until", {"S": "\uffff"})["S"]
+        found = sorted(key for key in self._items if key[0] == partition and key[1] < until)
+        return {"Items": [self._items[key] for key in found[: asked.get("Limit")]]}
+
+
+def _key(item: dict[str, Any]) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
+
+
+class StubAws:
+    """Serves runs of one schedule; ``calls`` counts operations."""
+
+    def __init__(
+        self,
+        violations: bytes | None = None,
+        features: int = 60,
+        policy: Policy = NOTHING_SET,
+    ) -> None:
         """Hold a data-quality run with this violations file, by default one with violations."""
         self.calls: Counter[str] = Counter()
         found = violations_file(features) if violations is None else violations
@@ -86,11 +139,12 @@ class StubAws:
             f"{REPORT}/statistics.json": statistics_file(features, 100),
             "/loan-reports/baseline/statistics.json": statistics_file(features, 41_000, seed=2),
             "/loan-reports/baseline/constraints.json": constraints_file(features),
+            f"/{POLICY_BUCKET}/policy.json": msgspec.json.encode(
+                StoredPolicy(format=STORED_FORMAT, source="version: 1", policy=policy)
+            ),
         }
+        self._table = _Table()
         answers: dict[str, Any] = {
-            "GetItem": {},
-            "PutItem": {},
-            "DescribeProcessingJob": DESCRIBED,
             "DescribeMonitoringSchedule": SCHEDULE,
             "StartPipelineExecution": {"PipelineExecutionArn": f"{ARN}/execution/1"},
             "StartExecution": {
@@ -123,6 +177,17 @@ class StubAws:
         self._server.shutdown()
         self._server.server_close()
 
+    def _made(self, operation: str, content: bytes) -> bytes | None:
+        """An answer that depends on the request."""
+        asked = json.loads(content or b"{}")
+        if operation == "DescribeProcessingJob":
+            name = asked["ProcessingJobName"]
+            arn = f"{ARN.rpartition('/')[0]}/{name}"
+            described = {**DESCRIBED, "ProcessingJobName": name, "ProcessingJobArn": arn}
+            return json.dumps(described).encode()
+        answer = getattr(self._table, operation, None)
+        return json.dumps(answer(asked)).encode() if answer else None
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         stub = self
 
@@ -133,10 +198,10 @@ class StubAws:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
                 stub.calls[operation] += 1
-                answer = stub._answers.get(operation)
+                answer = stub._answers.get(operation) or stub._made(operation, content)
                 self._send(200 if answer is not None else 400, answer or b"{}")
 
             def do_GET(self) -> None:
@@ -148,6 +213,7 @@ class StubAws:
             def _send(self, status: int, content: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
+                self.send_header("ETag", '"1"')
                 self.end_headers()
                 self.wfile.write(content)
 

@@ -17,7 +17,7 @@ logger, metrics, tracer = Logger(), Metrics(), Tracer()
 persistence = DynamoDBPersistenceLayer(table_name=os.environ["GUIDERAIL_TABLE"])
 config = IdempotencyConfig(event_key_jmespath="detail.ProcessingJobArn")
 processor = BatchProcessor(event_type=EventType.SQS)
-CLIENTS = [boto3.client(name) for name in ("dynamodb", "sagemaker", "s3", "stepfunctions")]
+CLIENTS = [boto3.client(name) for name in ("dynamodb", "sagemaker", "s3")]
 
 
 class Violation(BaseModel):
