@@ -318,7 +318,7 @@ class Storm:
         began = time.perf_counter()
         ticks = 0
         while ticks < _MOST_TICKS:
-            # later than all that was noted: a wave is taken in less time than an interval
+            # later than all that was noted, and than what the last tick told
             self._now = max(self._now + _GROUP_INTERVAL, datetime.now(UTC) + timedelta(minutes=1))
             ticks += 1
             if not self.cloud.tick(self._now)["messages"]:

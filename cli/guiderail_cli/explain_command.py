@@ -10,7 +10,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from guiderail.adapters.clients import translated
 from guiderail.errors import GuiderailError, NotFoundError
 from guiderail.model.incident import Incident, Ledger
 from guiderail.model.notice import AuditEntry, Notice
@@ -197,6 +196,7 @@ def _waiting(incidents: Incidents, present: datetime) -> Sequence[Notice]:
 def _job_arn(name: str) -> str:
     """A job's ARN, from the caller's partition, account and region; SageMaker writes it lower-case."""
     import boto3
+    from guiderail.adapters.clients import translated
 
     try:
         with translated("GetCallerIdentity"):

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from guiderail.adapters.clients import translated
 from guiderail.errors import GuiderailError, NotFoundError, RejectedRequestError, SettingsError
 from guiderail.model.incident import Incident, IncidentState, Ledger, ledger_of
 from guiderail.model.notice import Silence
@@ -116,6 +115,7 @@ def connect(table: str | None, stack: str, policy_bucket: str | None) -> Acts:
 
 def _outputs_of(stack: str) -> Mapping[str, str]:
     import boto3
+    from guiderail.adapters.clients import translated
 
     try:
         with translated(f"DescribeStacks {stack}"):
@@ -139,6 +139,7 @@ def caller(by: str | None) -> tuple[str, str]:
             raise RejectedRequestError("--by is empty", remedy="Name who acts, or leave it out")
         return by, origin
     import boto3
+    from guiderail.adapters.clients import translated
 
     try:
         with translated("GetCallerIdentity"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import sys
 from pathlib import Path
 
@@ -118,3 +120,10 @@ def test_the_dependencies_layer_holds_no_boto3() -> None:
     assert names
     assert not names & {"boto3", "botocore", "s3transfer", "aws-xray-sdk", "sagemaker"}
     assert pinned.count("--hash=sha256:") >= len(names)
+
+
+def test_the_command_starts_without_what_only_some_commands_need() -> None:
+    heavy = ("boto3", "botocore", "pydantic", "pygal", "yaml", "moto")
+    code = f"import sys, guiderail_cli.main; print({set(heavy)!r} & set(sys.modules) or '')"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (answer.returncode, answer.stdout.strip(), answer.stderr) == (0, "", "")

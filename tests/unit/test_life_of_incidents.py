@@ -356,7 +356,7 @@ def test_nothing_is_lost_and_nothing_is_told_twice() -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=60,
+            max_examples=150,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -56,6 +56,7 @@ _LOOK_AHEAD = timedelta(minutes=5)
 """A group that is due takes in what it would otherwise tell in a second message minutes later."""
 
 
+_TRIES = 3
 _MOST_LEDGERS = 10
 """Ledgers that are read again for a repeat; entries of others say what they said before."""
 
@@ -228,10 +229,18 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
         self, notices: tuple[Notice, ...], policy: Policy, upstream: Upstream, now: datetime
     ) -> Mapping[str, str]:
         scope = upstream_scope(self.account, self.region)
-        before = self.incidents.ledger(scope.ledger_id) or Ledger(scope=scope)
-        after, changes = correlate(before, notices, upstream, now)
-        if after != before:
-            after = self._commit(after, changes, policy, Telling(id=f"upstream|{now}"), now)
+        for attempt in range(_TRIES):
+            before = self.incidents.ledger(scope.ledger_id) or Ledger(scope=scope)
+            after, changes = correlate(before, notices, upstream, now)
+            if after == before:
+                break
+            try:
+                self._commit(after, changes, policy, Telling(id=f"upstream|{now}"), now)
+                break
+            except ConflictError:
+                # somebody acknowledged one of them: what was seen must not be lost by that
+                if attempt == _TRIES - 1:
+                    raise
         return members(after)
 
     def _watch_policy(
@@ -266,7 +275,7 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
         policy: Policy,
         telling: Telling,
         now: datetime,
-    ) -> Ledger:
+    ) -> None:
         after, routed, _ = with_groups(ledger, changes, policy, {})
         notices = notices_of(after, routed, policy, telling, now)
         audit = AuditEntry(
@@ -283,7 +292,6 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
             ),
         )
         self.incidents.commit_act(after, None, notices, audit)
-        return after
 
     def _publish(
         self, notification: Notification, now: datetime, errors: list[GuiderailError]
@@ -383,7 +391,7 @@ def _about_policy(in_force: PolicyInForce) -> Judgement:
         finding=Finding(
             kind=SELF_MONITOR,
             check=trouble.value,
-            subject=Subject(),
+            subject=Subject(metric="policy"),
             observed=None,
             threshold=None,
             direction=None,
