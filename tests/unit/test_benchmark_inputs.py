@@ -204,3 +204,21 @@ def test_a_missed_target_is_an_exit_status(
 
     assert main.main() == status
     assert ("missed: speed" in capsys.readouterr().err) == bool(status)
+
+
+def test_what_could_not_run_costs_no_other_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(quick: bool) -> list[result.Result]:
+        raise RuntimeError("no network")
+
+    whole = [result.counted("speed", 1, "calls", 1)]
+    monkeypatch.setattr(main, "BENCHMARKS", {"one": broken, "two": lambda quick: whole})
+    monkeypatch.setattr(main, "LATEST", Path("must-not-be-written"))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--json"])
+
+    assert main.main() == 2
+    told = capsys.readouterr()
+    assert [r["name"] for r in json.loads(told.out)["results"]] == ["speed"]
+    assert "one could not run: no network" in told.err
+    assert not Path("must-not-be-written").exists()

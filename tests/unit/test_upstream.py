@@ -30,7 +30,7 @@ def notice(
 ) -> Notice:
     at = ENDED_AT + timedelta(minutes=minutes)
     made = Entry(
-        incident=f"{endpoint}-{feature}",
+        incident=fields.get("incident", f"{endpoint}-{feature}"),
         kind=ChangeKind.OPENED if firing else ChangeKind.RESOLVED,
         reason=Reason.FIRST_SEEN if firing else Reason.RESOLVED,
         severity=fields.get("severity", Severity.WARNING),
@@ -80,6 +80,7 @@ def test_enough_endpoints_make_one_incident_that_names_the_feature_group() -> No
     [
         [notice("a"), notice("b")],
         [notice("a"), notice("a", minutes=1), notice("a", minutes=2)],
+        [notice("a", incident="1"), notice("b", incident="2"), notice("b", incident="3")],
         [notice("a"), notice("b"), notice("c", "age")],
         [notice("a"), notice("b"), notice("c"), notice("c", minutes=1, firing=False)],
         [notice("a"), notice("b"), notice("c", "")],

@@ -39,10 +39,16 @@ MOST_SECTIONS = 5
 """Runs described in a message; the rest are counted."""
 
 _MOST_BYTES = 100_000
+"""Of a message, and of an event: the execution that sends both takes 256 KB."""
+
 _LONGEST_LABEL = 128
 
 _MOST_IN_FULL = 4000
+"""Entries beyond which a group keeps less of those that people know: an item has 400 KB."""
+
 _MOST_HELD = 8000
+"""Entries beyond which a group forgets the oldest of those: people were told, their end is not."""
+
 _LABELS_KEPT = ("account", "region", "endpoint", "schedule", "monitor", "check", "severity")
 
 _REMEMBERED = timedelta(days=1)
@@ -235,19 +241,17 @@ class _Looking:
 
     def settled(self, decisions: list[Decision]) -> Settled:
         now = self._now
-        reasons = self._reasons()
         news = (*self._new, *self._changed, *self._over)
         too_early = self._too_early()
+        notifications: list[Notification] = []
         if news and too_early:
             decisions += [
                 Decision(about=h.entry.incident, reason=Reason.WAITING_GROUP_INTERVAL)
                 for h in news
                 if h.news
             ]
-            reasons = ()
-        notifications: list[Notification] = []
         if news and not too_early:
-            notifications.append(self._notification(self._route.receiver, reasons))
+            notifications.append(self._notification(self._route.receiver, self._reasons()))
             decisions += [
                 Decision(about=h.entry.incident, reason=self._reason_of(h), text=h.entry.line)
                 for h in news
