@@ -61,13 +61,13 @@ def main() -> int:
     options = parser.parse_args()
     chosen = options.only or list(BENCHMARKS)
     results: list[Result] = []
+    failed: list[str] = []
     for name in chosen:
         print(f"measuring {name} …", file=sys.stderr)
         try:
             results += BENCHMARKS[name](options.quick)
         except _CANNOT_RUN as exc:
-            print(f"{name} could not run: {exc}", file=sys.stderr)
-            return 2
+            failed.append(f"{name} could not run: {exc}")
     document = {
         "machine": {
             "processor": platform.machine(),
@@ -77,16 +77,16 @@ def main() -> int:
         },
         "results": [result.as_json() for result in results],
     }
-    if not options.quick and not options.only:
+    if not (options.quick or options.only or failed):
         LATEST.write_text(json.dumps(document, indent=2) + "\n")
     if options.json:
         print(json.dumps(document))
     else:
         _print(results)
-    missed = [result.name for result in results if result.met is False]
-    if missed:
-        print(f"missed: {'; '.join(missed)}", file=sys.stderr)
-    return 1 if missed else 0
+    missed = [f"missed: {result.name}" for result in results if result.met is False]
+    for line in (*missed, *failed):
+        print(line, file=sys.stderr)
+    return 2 if failed else int(bool(missed))
 
 
 def _print(results: list[Result]) -> None:
