@@ -33,7 +33,7 @@ def measure(quick: bool) -> Iterator[Result]:
     drifted = violations_file(60, complete=True)
     cases: list[tuple[str, dict[str, Any], bytes, int]] = [
         ("a job that its event rules out", automl, violations_file(60), 0),
-        ("a clean run, policy read", job_event(), no_violations_file(), 8),
+        ("a clean run, policy read", job_event(), no_violations_file(), 7),
         ("violations, retraining blocked, policy read", job_event(), violations_file(60), 10),
         ("violations, pipeline started, policy read", job_event(), drifted, 10),
     ]

@@ -346,13 +346,14 @@ def test_a_duplicate_event_asks_for_nothing_but_the_record() -> None:
     assert cloud.steps == ["recall"]
 
 
-def test_the_ledger_of_an_event_without_a_schedule_is_read_once_it_is_known() -> None:
+def test_of_an_event_without_a_schedule_the_job_is_described_first() -> None:
     named, unnamed = cloud_with(LOW_AUC), cloud_with(LOW_AUC)
 
     named.use_case()(event())
     unnamed.use_case()(event(MonitoringScheduleArn=None))
 
-    assert unnamed.steps == [*STEPS[:6], "ledger", "commit run"]
+    assert unnamed.steps[:2] == ["describe job", "recall"]
+    assert sorted(unnamed.steps) == sorted(named.steps)
     assert unnamed.store.ledgers == named.store.ledgers
 
 

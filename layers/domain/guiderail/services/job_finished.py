@@ -91,18 +91,20 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
             raise
 
     def _react(self, event: JobEvent, body: str) -> Reason | Outcome:
-        recalled = _ledger_id(event.job.schedule_arn)
+        job: ProcessingJob | None = None
+        if not event.job.schedule_arn:
+            # only the description names the schedule then, and with it the ledger to look up
+            job = self._described(event)
+            if reason := ruled_out(job):
+                return self._ignore(job, reason)
+        recalled = _ledger_id((job or event.job).schedule_arn)
         known, ledger = self.incidents.recall(event.run_key, recalled)
         if known and known is not Outcome.UNREADABLE:
             self.journal.info(
                 "duplicate event", run=event.run_key, reason=Reason.DUPLICATE_EVENT.value
             )
             return Reason.DUPLICATE_EVENT
-        job = self.descriptions.job(event.job.name)
-        if job.status not in TERMINAL_STATUSES:
-            raise JobNotFinishedError(
-                f"{job.name} is {job.status}, its event says {event.job.status}"
-            )
+        job = job or self._described(event)
         if reason := ruled_out(job):
             return self._ignore(job, reason)
         schedule = self.descriptions.schedule(job.schedule_name)
@@ -133,6 +135,14 @@ class JobFinished(msgspec.Struct, frozen=True, kw_only=True):
         if followed:
             self._measure(followed)
         return judged.reading.outcome
+
+    def _described(self, event: JobEvent) -> ProcessingJob:
+        job = self.descriptions.job(event.job.name)
+        if job.status not in TERMINAL_STATUSES:
+            raise JobNotFinishedError(
+                f"{job.name} is {job.status}, its event says {event.job.status}"
+            )
+        return job
 
     def _fetch(self, job: ProcessingJob, schedule: MonitoringSchedule | None) -> ParsedRun:
         """Read what an ended run left; one that failed or was stopped left nothing to rely on."""
