@@ -20,7 +20,7 @@ PYTHON := .venv/bin/python
 FUNCTION ?= OnJobFinished
 EVENT ?= events/on_job_finished/sqs_violations.json
 
-.PHONY: help demo test check format lint types docs build validate invoke bench clean
+.PHONY: help demo test search check format lint types docs build validate invoke bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -39,6 +39,9 @@ demo: .venv/ready ## Play monitoring runs through the local cloud and show what 
 
 test: .venv/ready ## Run every test that needs no Docker
 	@$(PYTHON) -m pytest -m 'not docker'
+
+search: .venv/ready ## Look for new counter-examples of what tests state
+	@$(PYTHON) -m pytest -q --hypothesis-profile=search tests/unit
 
 check: format lint types validate build test docs ## Everything a change must pass
 

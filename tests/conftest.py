@@ -1,10 +1,19 @@
-"""What holds for every suite: unit and architecture tests reach no network."""
+"""What holds for every suite: unit and architecture tests reach no network.
+
+Made-up examples are the same in every run, so that a change passes or fails for what is in it;
+``make search`` looks for new ones.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", settings.get_profile("default"))
+settings.load_profile("same")
 
 TESTS = Path(__file__).parent
 WITHOUT_NETWORK = {"unit", "architecture"}

@@ -263,10 +263,13 @@ def test_an_incident_opens_with_the_nth_of_m_runs(
     assert len(opened_changes) == (opens_at is not None)
 
 
-def test_what_waits_is_forgotten_after_m_clean_runs() -> None:
-    life = Life()
+def test_what_waits_is_forgotten_when_no_late_run_can_make_n_of_m_of_it() -> None:
+    life = Life(resolve_after=2)
     life.runs("x--", b.judgement(runs_needed=RunsNeeded(2, 3)))
     assert life.reasons == [Reason.WAITING_N_OF_M]
+    life.runs("--")
+    assert life.reasons == []
+    assert life.income.state is S.PENDING
     life.run()
     assert life.ledger.incidents == {}
     assert life.changes == []
@@ -427,7 +430,7 @@ def test_one_that_comes_back_waits_for_n_of_m_again() -> None:
 
 def test_one_that_waits_after_it_was_over_stays_over() -> None:
     life = Life(resolve_after=2)
-    life.runs("xx--x--", b.judgement(runs_needed=RunsNeeded(2, 2)))
+    life.runs("xx--x----", b.judgement(runs_needed=RunsNeeded(2, 2)))
     assert life.income.state is S.RESOLVED
     assert life.told == [Reason.FIRST_SEEN, Reason.RESOLVED]
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from guiderail.errors import GuiderailError, RejectedRequestError, UnavailableError
 from guiderail.model.alert import Alert
 from guiderail.model.incident import Incident, IncidentState, Ledger, LedgerRun, Scope
@@ -425,6 +426,27 @@ def test_what_fires_in_order_fires_in_any_order(
     if fires(in_order):
         assert fires(shuffled)
         assert in_order.incidents[INCOME].last_seen == shuffled.incidents[INCOME].last_seen
+
+
+@pytest.mark.parametrize(
+    ("pattern", "order", "needed", "resolve_after"),
+    [
+        # the three clean runs that resolved it had a run between them that is read only now
+        ("xx--x-", (0, 1, 2, 3, 5, 4), RunsNeeded(2, 2), 3),
+        ("xx--x-x", (0, 1, 2, 3, 5, 6, 4), RunsNeeded(2, 2), 3),
+        # three clean runs after the first finding, which a late one then makes two of three
+        ("x-x---", (0, 1, 3, 4, 5, 2), RunsNeeded(2, 3), 4),
+    ],
+)
+def test_a_late_run_between_the_clean_ones_is_not_lost(
+    pattern: str, order: tuple[int, ...], needed: RunsNeeded, resolve_after: int
+) -> None:
+    ledger = Ledger(scope=scope_of())
+    life = LifeCycle(resolve_after=resolve_after)
+    for number in order[:-1]:
+        ledger = seen(ledger, number, pattern[number], needed, life)
+    assert not fires(ledger)
+    assert fires(seen(ledger, order[-1], pattern[order[-1]], needed, life))
 
 
 @settings(max_examples=200, deadline=None)

@@ -235,8 +235,12 @@ class _Seeing:
         if not self._run.judged:
             return incident, None, None
         if incident.state is IncidentState.PENDING:
-            if clean_runs(self.runs, incident) < incident.needed.of:
+            clean = clean_runs(self.runs, incident)
+            if clean < incident.needed.of:
                 return incident, None, Reason.WAITING_N_OF_M
+            if clean < incident.needed.of + self._life_cycle.resolve_after:
+                # a late run may still make N of M out of it
+                return incident, None, None
             over = replace(incident, state=IncidentState.RESOLVED, reason=Reason.RESOLVED)
             return (over if incident.changed_at else None), None, None
         if incident.state is IncidentState.RESOLVED:
@@ -250,9 +254,11 @@ class _Seeing:
         return self._changed(resolved, ChangeKind.RESOLVED, Reason.RESOLVED)
 
     def _is_over(self, incident: Incident) -> bool:
+        return clean_runs(self.runs, incident) >= self._clean_runs_needed(incident)
+
+    def _clean_runs_needed(self, incident: Incident) -> int:
         # one run that can be judged shows that the monitor works again
-        enough = 1 if incident.check in UNHEALTHY_CHECKS else self._life_cycle.resolve_after
-        return clean_runs(self.runs, incident) >= enough
+        return 1 if incident.check in UNHEALTHY_CHECKS else self._life_cycle.resolve_after
 
     def _with_finding(self, key: str, before: Incident | None, judgement: Judgement) -> Incident:
         finding, effective = judgement.finding, judgement.effective
@@ -392,7 +398,26 @@ class _Seeing:
             runs_with_finding(self.runs, incident, needed, stamp) >= needed.count
             for stamp in incident.seen
             if stamp >= self._run.stamp
-        )
+        ) or (self._late and self._would_still_fire(incident, needed))
+
+    def _would_still_fire(self, incident: Incident, needed: RunsNeeded) -> bool:
+        """Whether it would be open had the remembered runs come in order.
+
+        The clean runs that resolved it are then none in a row, as this run stands between them.
+        """
+        if incident.reason is Reason.RESOLVED_BY_HAND:
+            return False
+        firing, clean = False, 0
+        for run in self.runs:
+            if run.stamp in incident.seen:
+                reached = runs_with_finding(self.runs, incident, needed, run.stamp)
+                firing, clean = firing or reached >= needed.count, 0
+            elif run.stamp in incident.unknown:
+                clean = 0
+            elif run.judged:
+                clean += 1
+                firing = firing and clean < self._clean_runs_needed(incident)
+        return firing
 
     def _within_reopening(self, incident: Incident) -> bool:
         if incident.occurrence == 0 or incident.changed_at is None:
