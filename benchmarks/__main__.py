@@ -23,6 +23,7 @@ from benchmarks import (
     backtesting,
     calls,
     cold_start,
+    delivering,
     mutations,
     parsing,
     policy_evaluation,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "policy": policy_evaluation.measure,
     "backtest": backtesting.measure,
     "cold-start": cold_start.measure,
+    "delivering": delivering.measure,
     "mutations": mutations.measure,
     "storm": storm.measure,
 }

@@ -1,33 +1,32 @@
-"""Counted AWS calls of the real functions against the stand-in."""
+"""Counted calls of the real functions: to AWS, which is the stand-in, and to channels, which are the sink."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unittest import mock
 
-from guiderail import bootstrap
-from guiderail.adapters import clients
+from guiderail.model.policy import Channel, ChannelKind
+from guiderail_local.sink import Sink
+from msgspec.structs import replace
 
+from benchmarks.delivering import RECEIVER, batches, deliver_all, policy_of
+from benchmarks.functions_here import as_deployed
 from benchmarks.report_files import no_violations_file, violations_file
 from benchmarks.result import Result, counted
-from benchmarks.stub_aws import ARN, POLICY_BUCKET, TABLE, StubAws, batch, job_event
+from benchmarks.stub_aws import ARN, StubAws, batch, job_event
 from functions.on_due.app import handler as on_due
 from functions.on_job_finished.app import handler as on_job_finished
 
-PIPELINE = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/retrain-loan-risk"
+CALLS_OF_A_DELIVERY = 5
 
 
 def measure(quick: bool) -> Iterator[Result]:
     """Count the calls of single messages; the retraining plan says ``auto``.
 
     A function that has just started reads the policy, which is one call; a warm one asks again after
-    a minute.
+    a minute. Deliveries are those of a warm function, which has the channel's secret as well.
     """
     automl = job_event(AutoMLJobArn=ARN.replace("processing-job", "automl-job"))
     drifted = violations_file(60, complete=True)
@@ -40,7 +39,7 @@ def measure(quick: bool) -> Iterator[Result]:
     for name, event, violations, target in cases:
         with StubAws(violations) as stub:
             handle(event, stub.url)
-        yield _counted(name, stub.calls, target)
+        yield _counted(f"AWS calls for {name}", stub.calls, target)
     with StubAws(violations_file(60)) as stub:
         handle(job_event(), stub.url)
         stub.calls.clear()
@@ -48,13 +47,9 @@ def measure(quick: bool) -> Iterator[Result]:
         repeat = stub.calls.copy()
         stub.calls.clear()
         tell(datetime.now(UTC) + timedelta(minutes=1), stub.url)
-    yield _counted("a repeat of a known incident, warm", repeat, 8)
-    yield _counted("a message that the clock tells, policy read", stub.calls)
-
-
-def _counted(name: str, calls: Counter[str], target: int | None = None) -> Result:
-    which = ", ".join(f"{n} {operation}" for operation, n in calls.items())
-    return counted(f"AWS calls for {name}", calls.total(), "calls", target, which)
+    yield _counted("AWS calls for a repeat of a known incident, warm", repeat, 8)
+    yield _counted("AWS calls for a message that the clock tells, policy read", stub.calls)
+    yield from _of_deliveries()
 
 
 def handle(event: dict[str, Any], url: str, *, just_started: bool = True) -> None:
@@ -63,7 +58,7 @@ def handle(event: dict[str, Any], url: str, *, just_started: bool = True) -> Non
     Raises:
         RuntimeError: It did not.
     """
-    with _as_deployed(url, just_started):
+    with as_deployed(url, just_started=just_started):
         answer = on_job_finished(batch(event), None)
     if answer["batchItemFailures"]:
         raise RuntimeError("the function did not handle its message")
@@ -71,44 +66,39 @@ def handle(event: dict[str, Any], url: str, *, just_started: bool = True) -> Non
 
 def tell(now: datetime, url: str) -> None:
     """Let the clock's function tell what is due, as if it had just started."""
-    with _as_deployed(url, just_started=True):
+    with as_deployed(url):
         on_due({"time": now.isoformat()}, None)
 
 
-@contextlib.contextmanager
-def _as_deployed(url: str, just_started: bool) -> Iterator[None]:
-    # what they print are metrics and log lines
-    with (
-        mock.patch.dict(os.environ, environment(url)),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        if just_started:
-            for cached in (
-                clients.client,
-                clients._session,
-                bootstrap.job_finished,
-                bootstrap.due_changes,
-            ):
-                cached.cache_clear()
-        yield
+def _of_deliveries() -> Iterator[Result]:
+    with Sink() as sink:
+        there = sink.channels(RECEIVER)
+        slack, webhook = there[ChannelKind.SLACK], there[ChannelKind.WEBHOOK]
+        email = Channel(
+            kind=ChannelKind.EMAIL,
+            name=f"{RECEIVER}/email",
+            sender="guiderail@bank.example",
+            to=("risk@bank.example",),
+        )
+        cases = [
+            ("a delivery by webhook", webhook, CALLS_OF_A_DELIVERY),
+            ("a delivery by email, with pictures", email, CALLS_OF_A_DELIVERY),
+            ("a first message in Slack", replace(slack, pictures=False), CALLS_OF_A_DELIVERY),
+            ("a first message in Slack, with a picture", slack, None),
+        ]
+        for name, channel, target in cases:
+            policy = policy_of({channel.kind: channel})
+            with StubAws(policy=policy, secrets=sink.secrets()) as stub, as_deployed(stub.url):
+                # the first one reads policy and secret
+                first, second = batches(2, channel, at_once=1)
+                deliver_all([first])
+                stub.calls.clear()
+                sink.arrived.clear()
+                deliver_all([second])
+                asked = Counter(a.path.rpartition("/")[2][:24] for a in sink.arrived)
+            yield _counted(f"calls for {name}, warm", stub.calls + asked, target)
 
 
-def environment(url: str) -> dict[str, str]:
-    """The function's environment, pointed at the stand-in."""
-    return {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "bench",
-        "AWS_SECRET_ACCESS_KEY": "bench",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "POWERTOOLS_SERVICE_NAME": "guiderail",
-        "POWERTOOLS_METRICS_NAMESPACE": "Guiderail",
-        "POWERTOOLS_LOG_LEVEL": "CRITICAL",
-        "GUIDERAIL_TABLE": TABLE,
-        "GUIDERAIL_POLICY_BUCKET": POLICY_BUCKET,
-        "GUIDERAIL_ALERT_STATE_MACHINE": "arn:aws:states:us-east-1:123456789012:stateMachine:alerts",
-        "GUIDERAIL_DEAD_LETTER_QUEUE": f"{url}/123456789012/dead",
-        "GUIDERAIL_RETRAINING_PLAN": "*=auto",
-        "GUIDERAIL_RETRAINING_PIPELINES": PIPELINE,
-    }
+def _counted(name: str, calls: Counter[str], target: int | None = None) -> Result:
+    which = ", ".join(f"{n} {operation}" for operation, n in calls.items())
+    return counted(name, calls.total(), "calls", target, which)

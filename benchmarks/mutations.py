@@ -39,11 +39,11 @@ from typing import Any
 
 import msgspec
 from guiderail.errors import GuiderailError
-from guiderail.model.alert import SUBJECT_LIMIT
 from guiderail.model.event import parse_job_event
 from guiderail.model.job import MonitoringSchedule, ProcessingJob, job_from, schedule_from
 from guiderail.model.outcome import Outcome
 from guiderail.model.run import Reading
+from guiderail.rendering.wording import SUBJECT_LIMIT
 from guiderail.reports.run_files import (
     ANALYSIS,
     CONSTRAINTS,

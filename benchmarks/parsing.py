@@ -17,8 +17,20 @@ from datetime import UTC, datetime
 
 from guiderail.model.incident import Ledger
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
-from guiderail.model.notice import Group, Notification
-from guiderail.model.policy import Effect, Layer, Match, Policy, Rule, RunsNeeded, Severity
+from guiderail.model.message import Notification
+from guiderail.model.notice import Group
+from guiderail.model.policy import (
+    Channel,
+    ChannelKind,
+    Effect,
+    Layer,
+    Match,
+    Policy,
+    Receiver,
+    Rule,
+    RunsNeeded,
+    Severity,
+)
 from guiderail.model.retraining import RetrainingMode, RetrainingRule
 from guiderail.model.run import Run
 from guiderail.reports.run_files import Files, ParsedRun, parse_run
@@ -82,6 +94,12 @@ POLICY = Policy(
             effect=Effect(severity=Severity.ERROR, runs_needed=RunsNeeded(1, 2)),
         ),
     ),
+    # distributions are made for people whose channels can show them
+    receivers={
+        "default": Receiver(
+            name="default", channels=(Channel(kind=ChannelKind.EMAIL, name="default/email"),)
+        )
+    },
 )
 TIGHTER_POLICY = replace(
     POLICY,

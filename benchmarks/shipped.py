@@ -11,8 +11,18 @@ from pathlib import Path
 from layers import build
 
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTION = "OnJobFinished"
+FUNCTIONS = {
+    "OnJobFinished": "on_job_finished",
+    "Deliver": "deliver",
+    "OnReply": "on_reply",
+    "DrawPictures": "draw_pictures",
+}
+"""Functions that are measured, with the folder of their sources."""
+
 LAYERS = ("DependenciesLayer", "DomainLayer")
+"""Layers of every function; ``DrawPictures`` has one more."""
+
+PICTURES_LAYER = "PicturesLayer"
 MACHINES = {"arm64": "arm64", "aarch64": "arm64", "x86_64": "x86_64"}
 
 
@@ -30,11 +40,11 @@ def runnable() -> Path:
     raise RuntimeError(f"no environment of samconfig.toml builds for {here}")
 
 
-def unpacked(folder: Path, target: Path) -> list[Path]:
-    """Lay function and layers out as Lambda unpacks them; returns where Python finds modules."""
+def unpacked(folder: Path, target: Path, function: str = "OnJobFinished") -> list[Path]:
+    """Lay a function and its layers out as Lambda unpacks them; returns where Python finds modules."""
     shutil.rmtree(target, ignore_errors=True)
     task, layers = target / "task", target / "opt"
-    shutil.copytree(folder / FUNCTION, task)
+    shutil.copytree(folder / function, task)
     for layer in LAYERS:
         shutil.copytree(folder / layer / "python", layers, dirs_exist_ok=True)
     return [task, layers]
@@ -53,10 +63,10 @@ def _up_to_date(config_env: str) -> Path:
 
 def is_stale(folder: Path) -> bool:
     """Whether a build is missing, or its code is not that of the sources."""
-    pairs = (
-        (ROOT / "functions" / "on_job_finished", folder / FUNCTION),
+    pairs = [
+        *((ROOT / "functions" / name, folder / function) for function, name in FUNCTIONS.items()),
         (ROOT / "layers" / "domain", folder / "DomainLayer" / "python"),
-    )
+    ]
     return any(_modules(sources) != _modules(built) for sources, built in pairs)
 
 

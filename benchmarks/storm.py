@@ -23,7 +23,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.adapters.dynamodb import DynamoIncidents
+from guiderail.model.delivery import Delivery, DeliveryState
+from guiderail.services.outbox import TOPIC
 from guiderail_local.cloud import ACCOUNT, REGION, LocalCloud
 from guiderail_local.player import SOURCE
 from guiderail_local.policies import store_policy
@@ -193,8 +196,9 @@ class Account:
     Attributes:
         recorded: Runs with a record, by outcome.
         wrong: Runs without the record that they have to have.
-        messages: Messages that the topic's subscriber got, by group.
-        unheard: Firing incidents that no message told of and nothing of the policy hides.
+        messages: Messages that were delivered over the topic, by group; its subscriber got as many.
+        unheard: Firing incidents that no message told of and nothing of the policy hides, and messages
+            that were not delivered, over the topic or the bus.
         excess: Messages beyond one per group and group_interval, and of groups that nobody expects.
         hidden: Firing incidents that another one hides.
         dead_letters: Messages that nobody could handle.
@@ -232,13 +236,19 @@ class Storm:
 
     cloud: LocalCloud
     _now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
         """Put policy and reports where the functions look for them, and listen to the alert topic."""
         stack = self.cloud.stack
         self._table = stack.physical_id("RunTable")
         self._queue = stack.physical_id("ReportsQueue")
-        self._dead_letters = stack.physical_id("ReportsDeadLetterQueue")
+        self._deliveries = stack.physical_id("DeliveriesQueue")
+        self._dead_letters = [
+            stack.physical_id(f"{name}DeadLetterQueue") for name in ("Reports", "Deliveries")
+        ]
+        self._outbox = DynamoDeliveries(self._table, 400)
+        self._known: set[str] = set()
         self._events, self._sqs = self.cloud.client("events"), self.cloud.client("sqs")
         self._dynamodb = self.cloud.client("dynamodb")
         store_policy(self.cloud, POLICY, "the storm's policy")
@@ -317,8 +327,8 @@ class Storm:
         described = self._sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)
         return sum(int(value) for value in described["Attributes"].values())
 
-    def _tell(self) -> tuple[int, float, list[str]]:
-        """Let the clock go on by group intervals until a tick tells nothing; returns what was heard."""
+    def _tell(self) -> tuple[int, float, int]:
+        """Let the clock go on by group intervals until a tick tells nothing; returns how many messages came."""
         began = time.perf_counter()
         ticks = 0
         while ticks < _MOST_TICKS:
@@ -327,32 +337,45 @@ class Storm:
             ticks += 1
             if not self.cloud.tick(self._now)["messages"]:
                 break
-        self._wait_for_executions()
+            # the clock goes on by minutes: what still waits would be looked at again
+            self._wait_until_delivered()
         return ticks - 1, time.perf_counter() - began, self._receive()
 
-    def _wait_for_executions(self) -> None:
-        states = self.cloud.client("stepfunctions")
-        machine = self.cloud.stack.physical_id("AlertStateMachine")
-        while states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]:
-            time.sleep(_LOOK_EVERY)
+    def _wait_until_delivered(self) -> None:
+        deadline = time.monotonic() + 600
+        while left := self._waiting(self._deliveries):
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{left} deliveries still wait; the log ends with\n{self.cloud.log_tail()}"
+                )
+            time.sleep(min(2.0, max(_LOOK_EVERY, left / 500)))
 
-    def _receive(self) -> list[str]:
-        taken: list[str] = []
+    def _receive(self) -> int:
+        """Take what the subscriber of the topic got."""
+        taken = 0
         while messages := self._sqs.receive_message(
             QueueUrl=self._heard, MaxNumberOfMessages=10
         ).get("Messages"):
+            taken += len(messages)
             for message in messages:
-                taken.append(json.loads(message["Body"])["Message"])
                 self._sqs.delete_message(
                     QueueUrl=self._heard, ReceiptHandle=message["ReceiptHandle"]
                 )
         return taken
 
+    def _made(self) -> list[Delivery]:
+        """Deliveries of this wave."""
+        with self.cloud.in_environment():
+            found = self._outbox.deliveries(self._began, self._now + _GROUP_INTERVAL)
+            made = [delivery for delivery in found if delivery.id not in self._known]
+        self._known.update(delivery.id for delivery in made)
+        return made
+
     def _account(
         self,
         wave: Sequence[Completion],
         ticks: int,
-        heard: Sequence[str],
+        heard: int,
         times: tuple[float, float, float],
     ) -> Account:
         recorded = self._outcomes(wave)
@@ -377,7 +400,10 @@ class Storm:
                         hidden += held is not None and held.hidden is not None
                         if held is None or not (held.told or held.hidden):
                             unheard.append(incident.id)
-        messages = Counter(groups.get(_group_of(text), "unknown") for text in heard)
+        made = self._made()
+        delivered = [d for d in made if d.state is DeliveryState.DELIVERED]
+        told = [d for d in delivered if d.channel == TOPIC.name]
+        messages = Counter(groups.get(delivery.group, "unknown") for delivery in told)
         faults = {schedule.name: _faults(schedule) for schedule in names.values()}
         return Account(
             completions=len(wave),
@@ -385,12 +411,21 @@ class Storm:
             wrong=[c.name for c in wave if recorded.get(c.name) != c.schedule.life.value]
             + [name for name, count in faults.items() if firing[name] != count],
             messages=messages,
-            unheard=[*unheard, *sorted({s.group for s in names.values()} - messages.keys())],
+            unheard=[
+                *unheard,
+                *sorted({s.group for s in names.values()} - messages.keys()),
+                *(f"{d.channel}: {d.state} {d.error}" for d in made if d not in delivered),
+                *(
+                    ["a message that the topic took and its subscriber did not get"]
+                    * (len(told) - heard)
+                ),
+            ],
             excess=[
-                group for group, count in messages.items() if count > ticks or group == "unknown"
+                *(g for g, count in messages.items() if count > ticks or g == "unknown"),
+                *(["a message that the subscriber got twice"] * (heard - len(told))),
             ],
             hidden=hidden,
-            dead_letters=self._waiting(self._dead_letters),
+            dead_letters=sum(map(self._waiting, self._dead_letters)),
             taking=times[0],
             telling=times[1],
             processor=times[2],
@@ -506,11 +541,6 @@ def _processor_seconds() -> float:
 def _faults(schedule: Schedule) -> int:
     """Incidents that a schedule must have."""
     return {Life.CLEAN: 0, Life.DRIFTING: FINDINGS, Life.FAILING: 1}[schedule.life]
-
-
-def _group_of(message: str) -> str:
-    """The group's id, which a message names at its end."""
-    return message.rpartition("Group:")[2].split()[0]
 
 
 def objects() -> dict[str, bytes]:

@@ -6,20 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from guiderail.errors import GuiderailError
-from guiderail.model.alert import Alert
+from guiderail.model.delivery import DeliveryRef, DeliveryState, Receipt
 from guiderail.model.incident import Incident, Scope
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
 from guiderail.model.judgement import Judgement
+from guiderail.model.message import Distribution, Notification, Picture, Rendering, Thread
 from guiderail.model.outcome import Outcome, Reason
-from guiderail.model.policy import Policy
+from guiderail.model.policy import Channel, Policy
 from guiderail.model.record import RunRecord
 from guiderail.model.retraining import RetrainingDecision, RetrainingMode, RetrainingRule
 from guiderail.model.run import Reading, Run
 from guiderail.ports import PolicyInForce
+from guiderail.rendering import plain_text
 from guiderail.reports.run_files import Files
 from guiderail.services.acts import Acts
-from guiderail.services.due import DueChanges
+from guiderail.services.delivering import Deliver
+from guiderail.services.due import DueChanges, Told
 from guiderail.services.following import Followed, Judge, Judged, keep_run
 from guiderail.services.job_finished import JobFinished
 from guiderail.services.retraining import RetrainingPlan
@@ -50,6 +54,47 @@ class _Steps:
         )
 
 
+class _Queue:
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def put(self, refs: Sequence[DeliveryRef], delay: float = 0.0) -> None:
+        self._cloud.put_refs(refs, delay)
+
+
+class _Channels:
+    """Channels that accept everything, except for the errors that are laid ready by channel."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def send(self, channel: Channel, notification: Notification, rendering: Rendering) -> Receipt:
+        cloud = self._cloud
+
+        def work() -> Receipt:
+            if cloud.refusals.get(channel.name):
+                error = cloud.refusals[channel.name]
+                raise error[0] if len(error) == 1 else error.pop(0)
+            cloud.sent.append(Sent(channel, notification, rendering, cloud.now))
+            thread = rendering.thread
+            if channel.kind.keeps_incidents:
+                number = max(notification.number, thread.number if thread else 0)
+                root = thread.root if thread and thread.root else f"root-{len(cloud.sent)}"
+                thread = msgspec.structs.replace(thread or Thread(), root=root, number=number)
+            return Receipt(id=f"{channel.name}-{len(cloud.sent)}", thread=thread)
+
+        return cloud._step("send", work)  # type: ignore[no-any-return]
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A message that a channel accepted."""
+
+    channel: Channel
+    notification: Notification
+    rendering: Rendering
+    at: datetime
+
+
 class Cloud:
     """All ports over one memory, which outlives crashes of the functions.
 
@@ -70,8 +115,12 @@ class Cloud:
         self.tags: Mapping[str, str] | GuiderailError = {}
         self.in_force = FixedPolicies(policy)
         self.store = InMemoryIncidents()
-        self.published: dict[str, Alert] = {}
-        self.asked_to_publish: list[str] = []
+        self.queue: list[tuple[datetime, DeliveryRef]] = []
+        self.sent: list[Sent] = []
+        self.refusals: dict[str, list[GuiderailError]] = {}
+        self.picture_error: GuiderailError | None = None
+        self.tokens_made = 0
+        self.reply_url = ""
         self.executions: dict[tuple[str, str], dict[str, str]] = {}
         self.dead: list[tuple[str, GuiderailError]] = []
         self.metrics: list[tuple[str, float, dict[str, str]]] = []
@@ -82,6 +131,8 @@ class Cloud:
         self.now = (job.ended_at if job else None) or ENDED_AT
         self.now += timedelta(minutes=2)
         self.incidents: Any = _Steps(self.store, self._step)
+        self.outbox: Any = self.incidents
+        self.channels: Any = _Channels(self)
 
     def _step(self, name: str, work: Callable[[], Any]) -> Any:
         if self.failures.get(name):
@@ -98,9 +149,18 @@ class Cloud:
         return self.store.runs
 
     @property
-    def alerts(self) -> list[Alert]:
-        """What was published, in order."""
+    def alerts(self) -> list[Notification]:
+        """What the bus was given, each once, in order: all but quiet changes."""
         return list(self.published.values())
+
+    @property
+    def published(self) -> dict[str, Notification]:
+        """What the bus was given, by id."""
+        return {s.notification.id: s.notification for s in self.sent_over("bus")}
+
+    def sent_over(self, channel: str) -> list[Sent]:
+        """What a channel accepted, in order."""
+        return [sent for sent in self.sent if sent.channel.name == channel]
 
     def clock(self) -> datetime:
         return self.now
@@ -139,13 +199,34 @@ class Cloud:
 
         return self._step("tags", work)  # type: ignore[no-any-return]
 
-    # Alerts: a named execution runs once
-    def publish(self, alert: Alert) -> None:
+    # DeliveryQueue
+    def put_refs(self, refs: Sequence[DeliveryRef], delay: float = 0.0) -> None:
         def work() -> None:
-            self.asked_to_publish.append(alert.alert_id)
-            self.published.setdefault(alert.alert_id, alert)
+            at = self.now + timedelta(seconds=delay)
+            # a queue hands out what it likes, and as text
+            self.queue += [
+                (at, msgspec.json.decode(msgspec.json.encode(r), type=DeliveryRef)) for r in refs
+            ]
 
-        self._step("publish", work)
+        self._step("queue", work)
+
+    # Pictures
+    def draw(
+        self,
+        distributions: Sequence[Distribution],
+        trends: Mapping[str, Sequence[float]],
+        show_values: bool = False,
+    ) -> Sequence[Picture]:
+        def work() -> Sequence[Picture]:
+            if self.picture_error:
+                raise self.picture_error
+            return [Picture(name=d.feature, alt=d.feature, png=b"png") for d in distributions]
+
+        return self._step("draw", work)  # type: ignore[no-any-return]
+
+    def _new_token(self) -> str:
+        self.tokens_made += 1
+        return f"token-{self.tokens_made}"
 
     # Pipelines: a token starts once
     def start(
@@ -201,17 +282,60 @@ class Cloud:
             judge=Judge(minimum_rows),
         )
 
-    def due_changes(self) -> DueChanges:
+    def due_changes(self) -> Callable[..., Told]:
+        """Tell what is due, and deliver it."""
+
+        def tell(now: datetime | None = None) -> Told:
+            try:
+                told = self.on_due()(now)
+            except GuiderailError:
+                self.deliver_all()
+                raise
+            self.deliver_all()
+            return told
+
+        return tell
+
+    def on_due(self) -> DueChanges:
         return DueChanges(
             incidents=self.incidents,
             policies=self,
-            alerts=self,
+            outbox=self.outbox,
+            queue=_Queue(self),
             meter=self,
             journal=self,
             clock=self.clock,
             account=ACCOUNT,
             region=REGION,
         )
+
+    def deliver(self) -> Deliver:
+        return Deliver(
+            outbox=self.outbox,
+            queue=_Queue(self),
+            channels=self.channels,
+            pictures=self,
+            policies=self,
+            incidents=self.incidents,
+            dead_letters=self,
+            meter=self,
+            journal=self,
+            clock=self.clock,
+            new_token=self._new_token,
+            chance=lambda: 0.5,
+            reply_url=self.reply_url,
+            account=ACCOUNT,
+            region=REGION,
+        )
+
+    def deliver_all(self) -> list[DeliveryState | None]:
+        """Hand out what the queue has ready; a message whose handling dies or fails stays there."""
+        states = []
+        while ready := [entry for entry in self.queue if entry[0] <= self.now]:
+            body = msgspec.json.encode(ready[0][1]).decode()
+            states.append(self.deliver()(body))
+            self.queue.remove(ready[0])
+        return states
 
     def acts(self) -> Acts:
         return Acts(incidents=self.incidents, policies=self, clock=self.clock)
@@ -283,3 +407,8 @@ def scope_of(endpoint: str = "loan-risk-prod", schedule: str = "", **fields: Any
     """A schedule of an endpoint; its name comes from the endpoint's."""
     known = {"account": ACCOUNT, "region": REGION, "schedule": schedule or f"{endpoint}-hourly"}
     return Scope(endpoint=endpoint, **{**known, **fields})
+
+
+def text_of(notification: Notification) -> str:
+    """A notification as plain text."""
+    return plain_text.render(notification, Rendering())

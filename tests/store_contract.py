@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from guiderail.adapters.dynamodb import MOST_DUE
 from guiderail.errors import ConflictError, TooLargeToKeepError
+from guiderail.model.delivery import Outgoing
 from guiderail.model.finding import Finding, Subject
 from guiderail.model.incident import (
     ChangeKind,
@@ -25,6 +26,7 @@ from guiderail.model.incident import (
     incident_id,
 )
 from guiderail.model.judgement import Effective, Judgement
+from guiderail.model.message import MessageKind, Notification
 from guiderail.model.notice import (
     AuditEntry,
     Decision,
@@ -33,7 +35,6 @@ from guiderail.model.notice import (
     Held,
     InhibitionSource,
     Notice,
-    Notification,
     Silence,
 )
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
@@ -194,15 +195,21 @@ def notification(name: str = "n1", made_at: datetime = T0) -> Notification:
         group="g1",
         route="default",
         receiver="default",
+        kind=MessageKind.NEWS,
         reasons=(Reason.NEW_FINDINGS,),
         severity=Severity.WARNING,
+        title="1 finding",
         subject="[Guiderail] 1 finding",
-        message="income drifted",
         detail_type="IncidentOpened",
         attributes={"endpoint": "loan-risk"},
         detail={"count": 1},
         made_at=made_at,
     )
+
+
+def digested(name: str = "n1", made_at: datetime = T0) -> Outgoing:
+    """A message that waits for a digest, five minutes after the first moment."""
+    return Outgoing(notification=notification(name, made_at), digest_at=later(minutes=5))
 
 
 def silence(name: str, ends_at: datetime) -> Silence:
@@ -461,13 +468,14 @@ class StoreContract:
         assert store.commit_run(record(), ledger(), sources, notices[:96], audit())
         with pytest.raises(TooLargeToKeepError):
             store.commit_group(
-                None, group(due_at=T0), notices[:96], [notification()] * 2, audit(subject="g1")
+                None, group(due_at=T0), notices[:96], [digested()], audit(subject="g1")
             )
         assert store.group("g1") is None
         store.commit_group(
-            None, group(due_at=T0), notices[:96], [notification()], audit(subject="g1")
-        )
-        assert store.due(T0) == Due((), ("g1",), (notification(),))
+            None, group(due_at=T0), notices[:96], [Outgoing(notification=notification())],
+            audit(subject="g1"),
+        )  # fmt: skip
+        assert store.due(T0) == Due((), ("g1",))
 
     # --------------------------------------------------------------------------------- sources
 
@@ -558,7 +566,7 @@ class StoreContract:
                 previous,
                 group(due_at=T0),
                 [notice("n1")],
-                [notification()],
+                [digested()],
                 audit("a2", subject="g1"),
             )
         assert store.group("g1") == two
@@ -569,20 +577,30 @@ class StoreContract:
         writes.notices(notice("n1"))
         one = writes.group(None, group(), notice("n1"))
         with pytest.raises(ConflictError):
-            store.commit_group(one, group(), [notice("n1")], [notification()], None)
+            store.commit_group(one, group(), [notice("n1")], [digested()], None)
         assert store.group("g1") == one
         assert not store.due(T0)
 
-    def test_a_notification_waits_until_it_is_told(self, store: Incidents) -> None:
-        first, second = notification("n1", later(seconds=1)), notification("n2")
-        store.commit_group(None, group(), (), (first, second), audit(subject="g1"))
-        assert store.due(T0) == Due(notifications=(second,))
-        assert store.due(later(seconds=1)) == Due(notifications=(second, first))
-        store.told(first, later(seconds=2))
-        store.told(first, later(seconds=3))
-        assert store.due(later(days=1)) == Due(notifications=(second,))
-        assert store.group("g1") == group(version=1)
-        assert [a.id for a in store.audit("g1", 10)] == ["a1"]
+    def test_notifications_wait_for_their_digest(self, store: Incidents) -> None:
+        first, second = digested("n1"), digested("n2", later(minutes=5))
+        store.commit_group(None, group(), (), [first, second], None)
+        assert not store.due(later(minutes=5, microseconds=-1))
+        assert store.due(later(minutes=5)).digested == (first, second)
+        digest = Outgoing(notification=notification("d1", later(minutes=6)))
+        store.commit_digest(digest, [first])
+        assert store.due(later(minutes=5)).digested == (second,)
+        with pytest.raises(ConflictError):
+            store.commit_digest(digest, [first, second])
+        assert store.due(later(minutes=5)).digested == (second,)
+
+    def test_a_route_counts_what_it_sent_in_a_window(self, store: Incidents) -> None:
+        assert store.sent("default", T0) == 0
+        for number in range(3):
+            counted = Outgoing(notification=notification(f"n{number}"), window=T0)
+            store.commit_group(None, group(f"g{number}"), (), [counted], None)
+        store.commit_group(None, group("g9"), (), [Outgoing(notification=notification("n9"))], None)
+        assert store.sent("default", T0) == 3
+        assert store.sent("default", later(hours=1)) == store.sent("other", T0) == 0
 
     # ------------------------------------------------------------------------ silences, audit
 

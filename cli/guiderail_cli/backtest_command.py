@@ -44,6 +44,10 @@ def backtest(
     html: Annotated[
         Path | None, typer.Option(help="Write a page with charts; it needs no network.")
     ] = None,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(help="What people called noise: guiderail incidents feedback --json."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     minimum_rows: Annotated[
         int, typer.Option(help="Fewer rows than this are too few, where the policy says nothing.")
@@ -52,7 +56,9 @@ def backtest(
 ) -> None:
     """Replay stored runs under a policy: what people would have heard, and what differs."""
     try:
-        result = run_backtest(reports, policy, against, since, minimum_rows, max_mib * 1024 * 1024)
+        result = run_backtest(
+            reports, policy, against, since, minimum_rows, max_mib * 1024 * 1024, feedback
+        )
         if html:
             _write_page(html, result)
     except GuiderailError as error:
@@ -83,12 +89,15 @@ def run_backtest(
     since: str | None,
     minimum_rows: int,
     max_bytes: int,
+    feedback: Path | None = None,
 ) -> Backtest:
     """Read the policies, find the runs and replay them, with a progress bar on a terminal.
 
     Raises:
-        GuiderailError: A policy or the place of the runs is unusable; says which and what to do.
+        GuiderailError: A policy, the feedback or the place of the runs is unusable; says which and
+            what to do.
     """
+    from guiderail_cli.backtest.feedback import read_feedback
     from guiderail_cli.backtest.run import backtest as replayed
     from guiderail_cli.backtest.shelves import shelf_at
     from guiderail_cli.backtest.stored_runs import find_runs
@@ -101,6 +110,7 @@ def run_backtest(
         policies = [
             (str(p), compiled) for p, (_, compiled) in zip((policy, against), policies, strict=True)
         ]
+    said = read_feedback(feedback) if feedback else None
     length = _length(since) if since else None
     shelf = shelf_at(reports, max_bytes)
     console = Console(stderr=True)
@@ -116,7 +126,7 @@ def run_backtest(
         task = bar.add_task("looking for runs", total=None)
         found = find_runs(shelf, length)
         bar.update(task, description="replaying", total=len(found.runs))
-        return replayed(shelf, found, policies, minimum_rows, lambda: bar.advance(task))
+        return replayed(shelf, found, policies, minimum_rows, lambda: bar.advance(task), said)
 
 
 def read_policy(path: Path | None) -> tuple[str, Policy]:

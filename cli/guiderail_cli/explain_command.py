@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -11,14 +10,17 @@ from typing import Annotated
 import msgspec
 import typer
 from guiderail.errors import GuiderailError, NotFoundError
+from guiderail.model.delivery import Delivery
 from guiderail.model.incident import Incident, Ledger
+from guiderail.model.message import Notification
 from guiderail.model.notice import AuditEntry, Notice
-from guiderail.ports import Incidents
+from guiderail.ports import Deliveries, Incidents
+from guiderail.rendering.wording import printable
 from guiderail.services.acts import Acts
-from guiderail.services.alerting import printable
 from guiderail.services.explaining import (
     Explanation,
     Fact,
+    Section,
     Told,
     explain_group,
     explain_incident,
@@ -27,8 +29,10 @@ from guiderail.services.explaining import (
     moment,
 )
 from guiderail.services.labels import labels_match, labels_of
+from msgspec.structs import replace
 from rich.console import Console
 
+from guiderail_cli.delivery_commands import answer_of, meaning_of
 from guiderail_cli.incident_commands import (
     AsJson,
     PolicyBucket,
@@ -36,15 +40,20 @@ from guiderail_cli.incident_commands import (
     StackName,
     TableName,
     connect,
+    connect_outbox,
     refusals,
     silence_of,
 )
+from guiderail_cli.printing import counted, print_json
 
 ENTRIES = 400
 """Audit entries that are read of one ledger, group or silence: more than two weeks of hourly runs."""
 
 ALL_ENTRIES = 10_000
 """Those that are read for an older run: all that hourly runs leave in 400 days."""
+
+MESSAGES = 5
+"""Messages of a group whose deliveries are told: the newest ones."""
 
 _AHEAD = timedelta(days=1)
 _INDENT = "      "
@@ -72,17 +81,17 @@ def explain(
     """
     with refusals("explain"):
         acts = connect(table, stack, policy_bucket)
+        outbox = connect_outbox(table, stack)
         with Console(stderr=True).status("reading decisions"):
-            explanation = explained(acts, name.strip(), acts.clock())
+            explanation = explained(acts, outbox, name.strip(), acts.clock())
     if as_json:
-        document = msgspec.to_builtins(explanation)
-        typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
+        print_json(msgspec.to_builtins(explanation))
         return
     for line in lines_of(explanation):
         typer.echo(line)
 
 
-def explained(acts: Acts, name: str, present: datetime) -> Explanation:
+def explained(acts: Acts, outbox: Deliveries, name: str, present: datetime) -> Explanation:
     """Find out what a name names, and explain it.
 
     Raises:
@@ -91,9 +100,9 @@ def explained(acts: Acts, name: str, present: datetime) -> Explanation:
     """
     incidents = acts.incidents
     if name.startswith("arn:"):
-        return _run(acts, name, present)
+        return _run(acts, outbox, name, present)
     if incidents.group(name):
-        return _group(incidents, name, present)
+        return _group(incidents, outbox, name, present)
     if any(entry.what == "silence" for entry in incidents.audit(name, 1)):
         return _silence(incidents, name, present)
     if name.startswith("silence-"):
@@ -101,29 +110,33 @@ def explained(acts: Acts, name: str, present: datetime) -> Explanation:
     # only what could be an incident's id is worth listing the incidents for
     if re.fullmatch(r"[0-9a-f-]+", name.lower()):
         if any(notice.group == name for notice in _waiting(incidents, present)):
-            return _group(incidents, name, present)
+            return _group(incidents, outbox, name, present)
         try:
             found = Search(incidents).one(name)
         except NotFoundError:
             pass
         else:
-            return _incident(acts, found.ledger, found.incident, present)
-    return _run(acts, _job_arn(name), present)
+            return _incident(acts, outbox, found.ledger, found.incident, present)
+    return _run(acts, outbox, _job_arn(name), present)
 
 
-def _incident(acts: Acts, ledger: Ledger, incident: Incident, present: datetime) -> Explanation:
-    return explain_incident(
+def _incident(
+    acts: Acts, outbox: Deliveries, ledger: Ledger, incident: Incident, present: datetime
+) -> Explanation:
+    told = _told(acts.incidents, incident.groups.items(), present)
+    explanation = explain_incident(
         ledger,
         incident,
         acts.incidents.audit(ledger.id, ENTRIES),
-        _told(acts.incidents, incident.groups.items(), present),
+        told,
         acts.incidents.silences(present),
         acts.policies.current().policy.life_cycle,
         present,
     )
+    return _with_deliveries(explanation, outbox, told)
 
 
-def _run(acts: Acts, job_arn: str, present: datetime) -> Explanation:
+def _run(acts: Acts, outbox: Deliveries, job_arn: str, present: datetime) -> Explanation:
     incidents = acts.incidents
     record = incidents.run(job_arn)
     if record is None:
@@ -141,7 +154,8 @@ def _run(acts: Acts, job_arn: str, present: datetime) -> Explanation:
     told = _told(incidents, groups.items(), present)
     life_cycle = acts.policies.current().policy.life_cycle
     silences = incidents.silences(present)
-    return explain_run(job_arn, record, trail, ledger, told, silences, life_cycle, present)
+    explanation = explain_run(job_arn, record, trail, ledger, told, silences, life_cycle, present)
+    return _with_deliveries(explanation, outbox, told)
 
 
 def _groups_of(ledger: Ledger | None, trail: Sequence[AuditEntry], job_arn: str) -> dict[str, str]:
@@ -154,9 +168,47 @@ def _groups_of(ledger: Ledger | None, trail: Sequence[AuditEntry], job_arn: str)
     return groups
 
 
-def _group(incidents: Incidents, group_id: str, present: datetime) -> Explanation:
+def _group(
+    incidents: Incidents, outbox: Deliveries, group_id: str, present: datetime
+) -> Explanation:
     (told,) = _told(incidents, [(group_id, "")], present)
-    return explain_group(told, incidents.silences(present), present)
+    explanation = explain_group(told, incidents.silences(present), present)
+    return _with_deliveries(explanation, outbox, (told,))
+
+
+def _with_deliveries(
+    explanation: Explanation, outbox: Deliveries, told: Iterable[Told]
+) -> Explanation:
+    """An explanation that also tells whether the newest messages of its groups arrived."""
+    facts: list[Fact] = []
+    for group in told:
+        ids = [i for entry in group.trail for i in entry.run.get("notifications", ())]
+        for notification_id in ids[:MESSAGES]:
+            notification = outbox.notification(notification_id)
+            if notification:
+                sent = outbox.deliveries_of(notification_id, notification.made_at)
+                facts += (_delivered(notification, delivery) for delivery in sent)
+    if not facts:
+        return explanation
+    section = Section("Deliveries", tuple(facts))
+    return replace(explanation, sections=(*explanation.sections, section))
+
+
+def _delivered(notification: Notification, delivery: Delivery) -> Fact:
+    tries = f" after {counted(delivery.attempts, 'try', 'tries')}" if delivery.attempts else ""
+    instead = f" in place of {delivery.fallback_for}" if delivery.fallback_for else ""
+    answer = f": {answer}" if (answer := answer_of(delivery)) else ""
+    next_try = delivery.next_attempt_at
+    again = f"; tried again at {moment(next_try)}" if next_try else ""
+    return Fact(
+        text=printable(
+            f"{delivery.channel}{instead}: {delivery.state}{tries}{answer}{again} "
+            f"({notification.title}, delivery {delivery.id[:12]})"
+        ),
+        reason=delivery.reason,
+        meaning=meaning_of(delivery),
+        at=delivery.delivered_at or delivery.asked_at or delivery.made_at,
+    )
 
 
 def _silence(incidents: Incidents, silence_id: str, present: datetime) -> Explanation:

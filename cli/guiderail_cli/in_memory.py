@@ -6,26 +6,31 @@ The conditions are those of DynamoDB's store; one suite of tests runs against bo
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
 from typing import Any
 
 import msgspec
 from guiderail.errors import ConflictError, TooLargeToKeepError
-from guiderail.model.incident import IncidentState, Ledger
-from guiderail.model.notice import (
-    AuditEntry,
-    Group,
-    InhibitionSource,
-    Notice,
-    Notification,
-    Silence,
+from guiderail.model.delivery import (
+    ChannelState,
+    Delivery,
+    DeliveryRef,
+    DeliveryState,
+    Feedback,
+    Outgoing,
+    ReplyToken,
+    ref_of,
 )
+from guiderail.model.incident import IncidentState, Ledger
+from guiderail.model.message import Notification, Thread
+from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice, Silence
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
-from guiderail.ports import Due, PolicyInForce
+from guiderail.ports import Due, PolicyInForce, Remembered
 
 MOST_ACTIONS = 100
 """Rows of one commit: what a transaction of DynamoDB takes."""
@@ -33,11 +38,15 @@ MOST_ACTIONS = 100
 MOST_DUE = 1000
 """Due rows that one call hands out."""
 
+MOST_OVERDUE = 500
+"""Overdue deliveries that one call hands out."""
+
 _Key = tuple[datetime, str, str]
+_Row = Notice | Outgoing | str
 
 
 class InMemoryIncidents:
-    """Implements Incidents; may be used from many threads.
+    """Implements Incidents, Deliveries and ReplyTokens; may be used from many threads.
 
     Attributes:
         outcomes: Outcome of each run, by run key.
@@ -47,9 +56,15 @@ class InMemoryIncidents:
         sources_of: What hides others, by place (``account#region#endpoint``, or the schedule where
             there is no endpoint) and ledger id.
         kept_silences: By silence id, also those that have ended.
-        due_rows: Notices, notifications and group ids that wait, by due time, kind and id.
-        notifications_told: By notification id, in the order in which they were told.
-        told_at: When each of them was.
+        due_rows: What waits, by due time, kind and id.
+        messages: Notifications that were made, by id, in the order in which they were.
+        outbox: Deliveries by id.
+        turns: Of deliveries that are not over: when to look at them, by id.
+        channels: State of each channel, by name.
+        threads: By channel, and group with episode.
+        tokens: Reply tokens, by digest.
+        feedback_rows: What people called noise, by id.
+        sent_in: Messages by route and start of its rate window.
         audit_rows: By subject, time and id, in the order in which they were written.
     """
 
@@ -64,9 +79,15 @@ class InMemoryIncidents:
         self.groups: dict[str, Group] = {}
         self.sources_of: dict[str, dict[str, tuple[InhibitionSource, ...]]] = {}
         self.kept_silences: dict[str, Silence] = {}
-        self.due_rows: dict[_Key, Notice | Notification | str] = {}
-        self.notifications_told: dict[str, Notification] = {}
-        self.told_at: dict[str, datetime] = {}
+        self.due_rows: dict[_Key, _Row] = {}
+        self.messages: dict[str, Notification] = {}
+        self.outbox: dict[str, Delivery] = {}
+        self.turns: dict[str, tuple[datetime, DeliveryRef]] = {}
+        self.channels: dict[str, ChannelState] = {}
+        self.threads: dict[tuple[str, str], Thread] = {}
+        self.tokens: dict[str, ReplyToken] = {}
+        self.feedback_rows: dict[str, Feedback] = {}
+        self.sent_in: Counter[tuple[str, datetime]] = Counter()
         self.audit_rows: dict[tuple[str, datetime, str], AuditEntry] = {}
 
     @property
@@ -140,7 +161,7 @@ class InMemoryIncidents:
 
     def due(self, until: datetime) -> Due:
         """What waits and is due, oldest first."""
-        notices, groups, notifications = [], [], []
+        notices, groups, digested = [], [], []
         with self._lock:
             for key in self._due_keys[:MOST_DUE]:
                 if key[0] > until:
@@ -148,11 +169,11 @@ class InMemoryIncidents:
                 row = self.due_rows[key]
                 if isinstance(row, Notice):
                     notices.append(row)
-                elif isinstance(row, Notification):
-                    notifications.append(row)
+                elif isinstance(row, Outgoing):
+                    digested.append(row)
                 else:
                     groups.append(row)
-        return Due(tuple(notices), tuple(groups), tuple(notifications))
+        return Due(tuple(notices), tuple(groups), tuple(digested))
 
     def group(self, group_id: str) -> Group | None:
         """Read a group."""
@@ -164,13 +185,14 @@ class InMemoryIncidents:
         previous: Group | None,
         group: Group,
         absorbed: Sequence[Notice],
-        notifications: Sequence[Notification],
+        outgoing: Sequence[Outgoing],
         audit: AuditEntry | None,
     ) -> None:
         """Keep a group after ``previous``; ConflictError also if a notice was absorbed before."""
         turn = previous.due_at if previous else None
         turns = len({turn, group.due_at} - {None})
-        _few_enough(1 + len(absorbed) + len(notifications) + turns + (audit is not None))
+        rows = sum(map(_rows_of, outgoing))
+        _few_enough(1 + len(absorbed) + rows + turns + (audit is not None))
         with self._lock:
             known = self.groups.get(group.id)
             _same_version(
@@ -186,19 +208,141 @@ class InMemoryIncidents:
                 self._drop_due((turn, "group", group.id))
             if group.due_at:
                 self._add_due((group.due_at, "group", group.id), group.id)
-            for notification in notifications:
-                self._add_due(_key_of(notification), notification)
+            for one in outgoing:
+                self._keep_outgoing(one)
             version = previous.version + 1 if previous else 1
             self.groups[group.id] = msgspec.structs.replace(group, version=version)
             if audit:
                 self._keep_audit(audit)
 
-    def told(self, notification: Notification, at: datetime) -> None:
-        """Mark a notification as published."""
+    def commit_digest(self, outgoing: Outgoing, instead_of: Sequence[Outgoing]) -> None:
+        """Keep a digest; ConflictError if one of its notifications was in another before."""
         with self._lock:
-            self._drop_due(_key_of(notification))
-            self.notifications_told[notification.id] = notification
-            self.told_at[notification.id] = at
+            keys = [_digest_key(one) for one in instead_of]
+            if any(key not in self.due_rows for key in keys):
+                raise ConflictError("a notification was in a digest before")
+            for key in keys:
+                self._drop_due(key)
+            self._keep_outgoing(outgoing)
+
+    def sent(self, route: str, window: datetime) -> int:
+        """How many messages a route sent in a window."""
+        return self.sent_in[route, window]
+
+    def recall_delivery(self, ref: DeliveryRef) -> Remembered | None:
+        """A delivery and what is read beside it."""
+        with self._lock:
+            delivery, message = self.outbox.get(ref.id), self.messages.get(ref.notification)
+            if delivery is None or message is None:
+                return None
+            channel = self.channels.get(ref.channel, ChannelState())
+            return Remembered(
+                delivery, message, channel, self.threads.get((ref.channel, ref.thread))
+            )
+
+    def claim(
+        self,
+        before: Delivery,
+        after: Delivery,
+        ref: DeliveryRef,
+        tokens: Sequence[ReplyToken] = (),
+    ) -> Delivery:
+        """Keep a delivery as being sent, with its tokens."""
+        with self._lock:
+            kept = self._keep_delivery(before, after, ref)
+            self.tokens.update({token.digest: token for token in tokens})
+            return kept
+
+    def keep(
+        self,
+        before: Delivery,
+        after: Delivery,
+        ref: DeliveryRef,
+        thread: Thread | None = None,
+        instead: Sequence[Outgoing] = (),
+    ) -> Delivery:
+        """Keep what became of a delivery."""
+        with self._lock:
+            kept = self._keep_delivery(before, after, ref)
+            known = self.threads.get((after.channel, ref.thread))
+            if thread and (known is None or known.number <= thread.number):
+                self.threads[after.channel, ref.thread] = thread
+            for outgoing in instead:
+                self._keep_outgoing(outgoing, with_message=False)
+            return kept
+
+    def keep_channel(self, name: str, state: ChannelState) -> None:
+        """Keep a channel's state."""
+        with self._lock:
+            known = self.channels.get(name, ChannelState())
+            _same_version(f"channel {name}", known.version, state.version)
+            self.channels[name] = msgspec.structs.replace(state, version=state.version + 1)
+
+    def overdue(self, now: datetime) -> Sequence[DeliveryRef]:
+        """Deliveries that have to be looked at, oldest first."""
+        with self._lock:
+            due = [ref for at, ref in self.turns.values() if at <= now]
+        return sorted(due, key=lambda ref: (ref.made_at, ref.id))[:MOST_OVERDUE]
+
+    def look_later(self, ref: DeliveryRef, at: datetime) -> None:
+        """Have a delivery looked at again at a time, unless it is over by now."""
+        with self._lock:
+            if ref.id in self.turns:
+                self.turns[ref.id] = at, ref
+
+    def deliveries(
+        self, since: datetime, until: datetime, states: Collection[DeliveryState] = ()
+    ) -> Iterator[Delivery]:
+        """Deliveries made within a time, oldest first."""
+        with self._lock:
+            rows = sorted(self.outbox.values(), key=lambda d: (d.made_at, d.id))
+        for row in rows:
+            if since <= row.made_at <= until and (not states or row.state in states):
+                yield row
+
+    def deliveries_of(self, notification: str, made_at: datetime) -> Sequence[Delivery]:
+        """The deliveries of one notification."""
+        made = self.deliveries(made_at, made_at)
+        return [delivery for delivery in made if delivery.notification == notification]
+
+    def notification(self, notification_id: str) -> Notification | None:
+        """Read a notification."""
+        return self.messages.get(notification_id)
+
+    def send_test(self, outgoing: Outgoing) -> None:
+        """Keep a notification that belongs to no group."""
+        with self._lock:
+            self._keep_outgoing(outgoing)
+
+    def token(self, digest: str) -> ReplyToken | None:
+        """Read a token."""
+        return self.tokens.get(digest)
+
+    def use(self, digest: str, by: str, at: datetime) -> bool:
+        """Mark a token as used."""
+        with self._lock:
+            token = self.tokens.get(digest)
+            if token is None or token.used_at:
+                return False
+            self.tokens[digest] = msgspec.structs.replace(token, used_at=at, used_by=by)
+            return True
+
+    def keep_audit(self, entry: AuditEntry) -> None:
+        """Keep an audit entry of an answer that changed nothing."""
+        with self._lock:
+            self._keep_audit(entry)
+
+    def keep_feedback(self, feedback: Feedback, audit: AuditEntry) -> None:
+        """Keep feedback; the same id again changes nothing."""
+        with self._lock:
+            if feedback.id not in self.feedback_rows:
+                self.feedback_rows[feedback.id] = feedback
+                self._keep_audit(audit)
+
+    def feedback(self, since: datetime) -> Iterator[Feedback]:
+        """What people called noise, oldest first."""
+        rows = sorted(self.feedback_rows.values(), key=lambda f: (f.at, f.id))
+        yield from (row for row in rows if row.at >= since)
 
     def sources(self, endpoint: str) -> Sequence[InhibitionSource]:
         """What hides others at a place: ``account#region#endpoint``, or the schedule's name."""
@@ -244,10 +388,32 @@ class InMemoryIncidents:
             self._add_due(_key_of(notice), notice)
         self._keep_audit(audit)
 
+    def _keep_outgoing(self, outgoing: Outgoing, *, with_message: bool = True) -> None:
+        message = outgoing.notification
+        if outgoing.digest_at:
+            self._add_due(_digest_key(outgoing), outgoing)
+        if with_message:
+            self.messages[message.id] = message
+        for delivery in outgoing.deliveries:
+            self._keep_delivery(delivery, delivery, ref_of(delivery, message, delivery.made_at))
+        if outgoing.window:
+            self.sent_in[message.route, outgoing.window] += 1
+
+    def _keep_delivery(self, before: Delivery, after: Delivery, ref: DeliveryRef) -> Delivery:
+        known = self.outbox.get(before.id)
+        _same_version(f"delivery {before.id}", known.version if known else 0, before.version)
+        if after.look_at:
+            self.turns[after.id] = after.look_at, ref
+        else:
+            self.turns.pop(after.id, None)
+        kept = msgspec.structs.replace(after, version=before.version + 1)
+        self.outbox[before.id] = kept
+        return kept
+
     def _keep_audit(self, entry: AuditEntry) -> None:
         self.audit_rows[entry.subject, entry.at, entry.id] = entry
 
-    def _add_due(self, key: _Key, row: Notice | Notification | str) -> None:
+    def _add_due(self, key: _Key, row: _Row) -> None:
         if key not in self.due_rows:
             insort(self._due_keys, key)
         self.due_rows[key] = row
@@ -273,10 +439,18 @@ class FixedPolicies:
         return PolicyInForce(self.policy, self.trouble, self.evidence)
 
 
-def _key_of(row: Notice | Notification) -> _Key:
-    if isinstance(row, Notice):
-        return row.due_at, "notice", row.id
-    return row.made_at, "notification", row.id
+def _key_of(notice: Notice) -> _Key:
+    return notice.due_at, "notice", notice.id
+
+
+def _digest_key(outgoing: Outgoing) -> _Key:
+    at = outgoing.digest_at or outgoing.notification.made_at
+    return at, "digest", outgoing.notification.id
+
+
+def _rows_of(outgoing: Outgoing) -> int:
+    digest, window = outgoing.digest_at is not None, outgoing.window is not None
+    return 1 + 2 * len(outgoing.deliveries) + digest + window
 
 
 def _few_enough(rows: int) -> None:

@@ -8,18 +8,18 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from guiderail.errors import GuiderailError, NotFoundError, RejectedRequestError, SettingsError
+from guiderail.errors import GuiderailError, NotFoundError, RejectedRequestError
 from guiderail.model.incident import Incident, IncidentState, Ledger, ledger_of
 from guiderail.model.notice import Silence
 from guiderail.model.policy import GROUP_KEYS, Policy, Severity
 from guiderail.ports import Incidents
+from guiderail.rendering.wording import figure, printable
 from guiderail.services.acts import LONGEST_SILENCE, Acts
-from guiderail.services.alerting import figure, printable
 from guiderail.services.explaining import REASON_TEXTS, moment, named, place, seen_pattern, span
 from guiderail.services.incident_cycle import Act, act
 from guiderail.services.labels import labels_match, labels_of
@@ -29,12 +29,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from guiderail_cli.printing import on_stdout, print_json, table_of
+from guiderail_cli.stack_outputs import POLICY_BUCKET, RUN_TABLE, find_parts
+
+if TYPE_CHECKING:
+    from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
+
 EXIT_REFUSED = 3
 
 SHORTEST_PREFIX = 6
 """Characters of an id that are enough if no other id begins with them."""
 
 _LONGEST_GLOB = 256
+_LONGEST_SPAN = timedelta(days=3660)
 _MOST_CANDIDATES = 10
 _LEDGER_DIGITS = 20
 _FIRING = tuple(state for state in IncidentState if state.is_firing)
@@ -90,41 +97,40 @@ def connect(table: str | None, stack: str, policy_bucket: str | None) -> Acts:
     # powertools and the adapters take their time: --help and tests do without
     from guiderail.bootstrap import build_acts
 
-    table = table or os.environ.get("GUIDERAIL_TABLE")
-    bucket = policy_bucket or os.environ.get("GUIDERAIL_POLICY_BUCKET")
-    if not (table and bucket):
-        outputs = _outputs_of(stack)
-        table = table or outputs.get("RunTableName")
-        bucket = bucket or outputs.get("PolicyBucketName")
-    for name, value, option in (("table", table, "table"), ("policy", bucket, "policy-bucket")):
-        if not value:
-            raise SettingsError(
-                f"stack {stack} has no output that names the {name}",
-                remedy=f"Deploy a newer version, or pass --{option}",
-            )
-    return build_acts(
-        Settings(
-            table=table or "",
-            policy_bucket=bucket or "",
-            policy_key=os.environ.get("GUIDERAIL_POLICY_KEY", "policy.json"),
-            alert_state_machine="",
-            dead_letter_queue="",
-        )
+    table, bucket = find_parts(stack, {RUN_TABLE: table, POLICY_BUCKET: policy_bucket})
+    return build_acts(settings_of(table, bucket))
+
+
+def connect_outbox(table: str | None, stack: str) -> DynamoDeliveries:
+    """Open a stack's deliveries and what people answered. Raises GuiderailError as ``connect`` does."""
+    from guiderail.bootstrap import build_deliveries
+
+    (name,) = find_parts(stack, {RUN_TABLE: table})
+    return build_deliveries(settings_of(name))
+
+
+def settings_of(table: str, policy_bucket: str = "", queue: str = "") -> Settings:
+    """The settings that commands work with; the others are for what only functions do."""
+    return Settings(
+        table=table,
+        policy_bucket=policy_bucket,
+        policy_key=os.environ.get("GUIDERAIL_POLICY_KEY", "policy.json"),
+        deliveries_queue=queue,
+        dead_letter_queue="",
+        deliveries_dead_letter_queue="",
+        topic="",
+        bus="",
     )
 
 
-def _outputs_of(stack: str) -> Mapping[str, str]:
-    import boto3
-    from guiderail.adapters.clients import translated
+def span_of(text: str) -> timedelta:
+    """A time span such as 12h or 7d. Raises RejectedRequestError."""
+    from guiderail_cli.policy_file.values import seconds_of
 
-    try:
-        with translated(f"DescribeStacks {stack}"):
-            described = boto3.client("cloudformation").describe_stacks(StackName=stack)
-    except GuiderailError as error:
-        raise type(error)(
-            str(error), remedy="Pass --stack, or --table and --policy-bucket"
-        ) from error
-    return {o["OutputKey"]: o["OutputValue"] for o in described["Stacks"][0].get("Outputs", ())}
+    seconds = seconds_of(text)
+    if not seconds or seconds > _LONGEST_SPAN.total_seconds():
+        raise RejectedRequestError(f"{text!r} is no time span", remedy="Write 12h or 7d")
+    return timedelta(seconds=seconds)
 
 
 def caller(by: str | None) -> tuple[str, str]:
@@ -295,7 +301,7 @@ def list_incidents(
         ]
     found.sort(key=lambda f: (-f.incident.severity.rank, -f.incident.last_seen.timestamp()))
     if as_json:
-        _print_json({"incidents": [_fields(f) for f in found]})
+        print_json({"incidents": [_fields(f) for f in found]})
         return
     if not found:
         typer.echo("no incidents")
@@ -367,7 +373,7 @@ def show(
         found = Search(connect(table, stack, policy_bucket).incidents).one(incident)
     fields = _fields(found)
     if as_json:
-        _print_json(fields)
+        print_json(fields)
         return
     for name, value in fields.items():
         if value not in ("", None, [], {}):
@@ -467,7 +473,7 @@ def _report(
     """Say what became of each; exit with 3 if one was refused."""
     if as_json:
         listed = [_plain(done) for done in results]
-        _print_json({"by": actor, "origin": origin, "dry_run": dry_run, f"{what}s": listed})
+        print_json({"by": actor, "origin": origin, "dry_run": dry_run, f"{what}s": listed})
     for done in results:
         if done.error:
             typer.echo(f"guiderail incidents: {done.error}", err=True)
@@ -643,7 +649,7 @@ def silence(
         if not dry_run:
             made = acts.silence(wanted, ends, actor, comment=comment, origin=origin)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "id": made.id if made else None,
                 "match": wanted,
@@ -700,7 +706,7 @@ def list_silences(
         present = acts.clock()
         silences = acts.incidents.silences(present)
     if as_json:
-        _print_json({"silences": [_plain(s) for s in silences]})
+        print_json({"silences": [_plain(s) for s in silences]})
         return
     if not silences:
         typer.echo("no silences")
@@ -775,8 +781,50 @@ def silence_of(known: Sequence[Silence], text: str) -> Silence:
     return found[0]
 
 
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+# --- what people called noise
+
+
+@incidents_app.command()
+def feedback(
+    since: Annotated[str, typer.Option(help="How far back: 12h, 90d.", metavar="TIME")] = "90d",
+    table: TableName = None,
+    stack: StackName = "guiderail",
+    as_json: AsJson = False,
+) -> None:
+    """List what people called noise, newest first; guiderail backtest --feedback takes the JSON.
+
+    Exit codes: 0 listed, 3 not listed.
+
+    Example: guiderail incidents feedback --since 90d --json > noise.json
+    """
+    with refusals("incidents feedback"):
+        begin = datetime.now(UTC) - span_of(since)
+        outbox = connect_outbox(table, stack)
+        with Console(stderr=True).status("reading feedback"):
+            said = sorted(outbox.feedback(begin), key=lambda f: f.at, reverse=True)
+    if as_json:
+        print_json({"since": begin.isoformat(), "feedback": [_plain(f) for f in said]})
+        return
+    if not said:
+        typer.echo(f"nobody called anything noise since {moment(begin)}")
+        return
+    rows = table_of("at", "by", "where", "finding", "observed", "comment")
+    for one in said:
+        labels = one.labels
+        subject = next((labels[k] for k in ("feature", "metric", "facet") if labels.get(k)), "")
+        observed = "" if one.observed is None else figure(one.observed, None)
+        if observed and one.threshold is not None:
+            observed += f" ({figure(one.threshold, None)})"
+        cells = (
+            f"{one.at:%Y-%m-%d %H:%M}",
+            one.actor,
+            labels.get("endpoint") or labels.get("schedule", ""),
+            f"{subject}: {labels.get('check', '')}".removeprefix(": "),
+            observed,
+            one.comment,
+        )
+        rows.add_row(*(escape(printable(cell)) for cell in cells))
+    on_stdout().print(rows)
 
 
 def _plain(value: object) -> Any:

@@ -14,15 +14,9 @@ from guiderail.model.event import TERMINAL_STATUSES
 from guiderail.model.finding import Finding
 from guiderail.model.outcome import Outcome
 from guiderail.model.run import Reading
+from guiderail.rendering.wording import figure, printable
 from guiderail.reports.run_files import Files, parse_run
-from guiderail.services.alerting import (
-    figure,
-    finding_fields,
-    finding_notes,
-    next_step,
-    printable,
-    worst_first,
-)
+from guiderail.services.alerting import finding_fields, finding_notes, next_step, worst_first
 from guiderail.services.identify import ruled_out
 from guiderail.services.reading import read_outcome
 from rich.box import SIMPLE_HEAD

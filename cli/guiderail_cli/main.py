@@ -7,9 +7,11 @@ import sys
 import typer
 
 from guiderail_cli.backtest_command import backtest
+from guiderail_cli.delivery_commands import deliveries_app
 from guiderail_cli.explain_command import explain
 from guiderail_cli.incident_commands import incidents_app
 from guiderail_cli.inspect_run import EXIT_UNREADABLE, inspect
+from guiderail_cli.notify_command import notify_app
 from guiderail_cli.policy_commands import policy_app
 
 # typer keeps its own click and exports only the leaves of its error tree
@@ -26,6 +28,8 @@ app.add_typer(policy_app, name="policy")
 app.command()(backtest)
 app.add_typer(incidents_app, name="incidents")
 app.command()(explain)
+app.add_typer(deliveries_app, name="deliveries")
+app.add_typer(notify_app, name="notify")
 
 
 @app.callback()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,19 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from guiderail.errors import ConflictError, NotFoundError, RejectedRequestError
 from guiderail.model.outcome import MonitorKind
-from guiderail.services.alerting import printable
-from rich.box import SIMPLE_HEAD
+from guiderail.rendering.wording import printable
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from guiderail_cli.incident_commands import caller, connect, refusals
+from guiderail_cli.incident_commands import caller, connect, refusals, span_of
+from guiderail_cli.printing import counted, on_stdout, print_json, table_of
+from guiderail_cli.stack_outputs import POLICY_BUCKET, find_parts
 
 if TYPE_CHECKING:
+    from guiderail.model.policy import Policy
+
     from guiderail_cli.policy_file import CompiledPolicy, Problem
     from guiderail_cli.policy_file.storage import Kept, PolicyStore
 
-EXIT_OK, EXIT_DIFFERENCE, EXIT_UNUSABLE = 0, 1, 3
+EXIT_DIFFERENCE, EXIT_UNUSABLE = 1, 3
 
 policy_app = typer.Typer(
     help="The policy: which findings matter, for whom, and when people hear of them.",
@@ -64,19 +65,23 @@ def check(file: PolicyPath, as_json: AsJson = False) -> None:
     with refusals("policy check"):
         _, compiled = _compiled(file)
     if as_json:
-        _print_json({"file": str(file), **_as_json(compiled)})
+        print_json({"file": str(file), **_as_json(compiled)})
     else:
         _print_problems(compiled.problems)
         warnings = len(compiled.problems) - len(compiled.errors)
         if compiled.policy:
+            from guiderail_cli.policy_file.receivers import all_receivers
+
+            for line in all_receivers(compiled.policy):
+                typer.echo(printable(line))
             rules = len(compiled.policy.rules)
             typer.echo(
                 f"{file}: usable, version {compiled.policy.version}, "
-                f"{_counted(rules, 'rule')}, {_counted(warnings, 'warning')}"
+                f"{counted(rules, 'rule')}, {counted(warnings, 'warning')}"
             )
         else:
-            errors = _counted(len(compiled.errors), "error")
-            typer.echo(f"{file}: not usable, {errors}, {_counted(warnings, 'warning')}")
+            errors = counted(len(compiled.errors), "error")
+            typer.echo(f"{file}: not usable, {errors}, {counted(warnings, 'warning')}")
     if not compiled.policy:
         raise typer.Exit(EXIT_UNUSABLE)
 
@@ -137,10 +142,10 @@ def explain(
         )
         explained = explain_finding(compiled.policy, compiled.document, asked)
     if as_json:
-        _print_json({"file": str(file), "version": compiled.policy.version, **explained.as_json()})
+        print_json({"file": str(file), "version": compiled.policy.version, **explained.as_json()})
         return
-    console = _console()
-    table = _table("value", "is", "set by")
+    console = on_stdout()
+    table = table_of("value", "is", "set by")
     for value in explained.values:
         by = f"{value.rule} ({file}:{value.line})" if value.line else value.rule
         table.add_row(*(escape(cell) for cell in (value.name, value.text, by)))
@@ -247,7 +252,7 @@ def pull(
                 # an earlier version is no base: pushing it must not undo what came after unseen
                 remember_base(file, Base(store.bucket, store.key, kept.etag))
     if as_json:
-        _print_json({**_row(kept), "etag": kept.etag, "source": kept.stored.source})
+        print_json({**_row(kept), "etag": kept.etag, "source": kept.stored.source})
     elif file:
         typer.echo(f"{file}: {kept.who}")
     else:
@@ -276,19 +281,19 @@ def history(
                     break
                 versions.append(store.version(version_id))
     if as_json:
-        _print_json({"place": store.place, "versions": [_row(kept) for kept in versions]})
+        print_json({"place": store.place, "versions": [_row(kept) for kept in versions]})
         return
     if not versions:
         typer.echo(f"{store.place} holds no policy")
         return
-    table = _table("version id", "version", "pushed at", "pushed by", "rules")
+    table = table_of("version id", "version", "pushed at", "pushed by", "rules")
     for kept in versions:
         row = _row(kept)
         version = row["version"] or f"no policy: {kept.trouble}"
         rules = "" if row["rules"] is None else row["rules"]
         cells = (row["version_id"], version, row["pushed_at"], row["pushed_by"], rules)
         table.add_row(*(escape(str(cell)) for cell in cells))
-    _console().print(table)
+    on_stdout().print(table)
 
 
 @policy_app.command()
@@ -375,7 +380,7 @@ def _tell_pushed(
             "difference": list(pushed.diff),
             "problems": [_problem(problem) for problem in compiled.problems],
         }
-        _print_json(document)
+        print_json(document)
     elif not pushed.diff:
         typer.echo(f"{store.place} holds version {version} already: nothing to store")
     else:
@@ -390,9 +395,9 @@ def _tell_pushed(
 
 
 def _store(bucket: str | None, stack: str) -> PolicyStore:
-    from guiderail_cli.policy_file.storage import KEY, PolicyStore, bucket_of_stack
+    from guiderail_cli.policy_file.storage import KEY, PolicyStore
 
-    name = bucket or os.environ.get("GUIDERAIL_POLICY_BUCKET") or bucket_of_stack(stack)
+    (name,) = find_parts(stack, {POLICY_BUCKET._replace(option="--bucket"): bucket})
     return PolicyStore(name, os.environ.get("GUIDERAIL_POLICY_KEY") or KEY)
 
 
@@ -424,18 +429,18 @@ def digest(
     from guiderail_cli.policy_file.shadow_digest import ledgers_of_schedules, shadow_digest
 
     with refusals("policy digest"):
-        begin = datetime.now(UTC) - _span(since)
+        begin = datetime.now(UTC) - span_of(since)
         incidents = connect(table, stack, bucket).incidents
         with Console(stderr=True).status("reading the audit"):
             named = ledgers_of_schedules(schedule) if schedule else ()
             told = shadow_digest(incidents, begin, named)
     if as_json:
-        _print_json({"since": begin.isoformat(timespec="seconds"), **told.as_json()})
+        print_json({"since": begin.isoformat(timespec="seconds"), **told.as_json()})
         return
     if not told.rules:
         typer.echo(f"no shadow rule would have done anything since {begin:%Y-%m-%d %H:%M} UTC")
     else:
-        rows = _table(
+        rows = table_of(
             "rule", "line", "findings", "runs", "schedules", "incidents", "last", "newest"
         )
         for rule in told.rules:
@@ -444,21 +449,12 @@ def digest(
             rows.add_row(
                 *(escape(str(c)) for c in (*cells, len(rule.incidents), last, rule.newest))
             )
-        _console().print(rows)
+        on_stdout().print(rows)
     if told.left_out:
         typer.echo(
-            f"{_counted(told.left_out, 'finding')} more stand in the audit as a number only: "
+            f"{counted(told.left_out, 'finding')} more stand in the audit as a number only: "
             "of each run its worst findings are kept in full"
         )
-
-
-def _span(text: str) -> timedelta:
-    from guiderail_cli.policy_file.models import seconds_of
-
-    seconds = seconds_of(text)
-    if not seconds:
-        raise RejectedRequestError(f"{text!r} is no time span", remedy="Write 12h or 7d")
-    return timedelta(seconds=seconds)
 
 
 # --- reading and printing
@@ -489,7 +485,7 @@ def _refused_if_unusable(compiled: CompiledPolicy, name: str) -> CompiledPolicy:
         for problem in compiled.errors:
             typer.echo(printable(str(problem)), err=True)
         raise RejectedRequestError(
-            f"{name} has {_counted(len(compiled.errors), 'error')}",
+            f"{name} has {counted(len(compiled.errors), 'error')}",
             remedy="Mend what guiderail policy check tells",
         )
     return compiled
@@ -499,9 +495,23 @@ def _as_json(compiled: CompiledPolicy) -> dict[str, Any]:
     return {
         "usable": compiled.policy is not None,
         "version": compiled.policy.version if compiled.policy else None,
+        "receivers": _receivers(compiled.policy),
         "errors": len(compiled.errors),
         "warnings": len(compiled.problems) - len(compiled.errors),
         "problems": [_problem(problem) for problem in compiled.problems],
+    }
+
+
+def _receivers(policy: Policy | None) -> dict[str, Any]:
+    from guiderail_cli.policy_file.receivers import fallbacks
+
+    known = policy.receivers if policy else {}
+    return {
+        name: {
+            "channels": [{"name": c.name, "kind": c.kind.value} for c in receiver.channels],
+            "fallbacks": list(fallbacks(known, name)),
+        }
+        for name, receiver in known.items()
     }
 
 
@@ -525,22 +535,3 @@ def _row(kept: Kept) -> dict[str, Any]:
 def _print_problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         typer.echo(printable(str(problem)))
-
-
-def _print_json(document: object) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
-
-
-def _console() -> Console:
-    return Console(highlight=False)
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -29,6 +30,7 @@ from guiderail.adapters import clients
 
 from guiderail_local.environment import REPOSITORY, MiniStackEnvironment, prepare
 from guiderail_local.errors import FunctionFailedError, SetUpError
+from guiderail_local.mail import Mail, sent_mail
 from guiderail_local.sagemaker import SageMaker
 from guiderail_local.stack import Stack, deploy
 
@@ -39,6 +41,7 @@ REGION = "us-east-1"
 _START_SECONDS = 30.0
 _START_ATTEMPTS = 3
 _LOG_TAIL_LINES = 40
+_BY_MOTO = ("sagemaker", "ses", "sesv2")
 
 
 class LocalCloud:
@@ -47,7 +50,7 @@ class LocalCloud:
     Everything listens on 127.0.0.1 on free ports. On leaving, all processes and files of it are gone.
 
     Attributes:
-        sagemaker: The SageMaker endpoint that the functions use.
+        sagemaker: The SageMaker endpoint that the functions use; mail goes there too.
         stack: The deployed stack; there once the cloud is entered.
         folder: For files of this cloud; gone with it, even if this process is killed.
     """
@@ -80,6 +83,7 @@ class LocalCloud:
         self._url = ""
         self._log = Path(os.devnull)
         self._session: Any = None
+        self._entered = False
 
     def __enter__(self) -> LocalCloud:
         """Start the servers and deploy the stack.
@@ -109,10 +113,7 @@ class LocalCloud:
                     environment,
                     self._repository / "template.yaml",
                     parameters,
-                    {
-                        "AWS_ENDPOINT_URL": self._url,
-                        "AWS_ENDPOINT_URL_SAGEMAKER": self.sagemaker.url,
-                    },
+                    self._endpoints,
                 )
             except Exception as exc:
                 exc.add_note(f"MiniStack's log ends with:\n{self.log_tail()}")
@@ -131,14 +132,14 @@ class LocalCloud:
 
     @property
     def url(self) -> str:
-        """Where all services but SageMaker listen."""
+        """Where all services but SageMaker and SES listen."""
         return self._url
 
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud; nothing of the person's own AWS configuration is read."""
         return self._session.client(
             service,
-            endpoint_url=self.sagemaker.url if service == "sagemaker" else self._url,
+            endpoint_url=self.sagemaker.url if service in _BY_MOTO else self._url,
             # proxies: an empty mapping, unlike None, keeps proxies of the environment out.
             config=Config(
                 retries={"total_max_attempts": 3}, proxies={}, s3={"addressing_style": "path"}
@@ -169,6 +170,42 @@ class LocalCloud:
         counts: dict[str, Any] = json.loads(content)
         return counts
 
+    def here(self, text: str) -> str:
+        """A link, or a text with links, to ``OnReply`` as they are followed on this computer.
+
+        Its Function URL names a host of AWS's; MiniStack serves it under a path of its own.
+        """
+        url = self.stack.outputs["ReplyUrl"]
+        return text.replace(
+            url, f"{self._url}/_aws/lambda-url/{urlsplit(url).netloc.split('.')[0]}/"
+        )
+
+    def mail(self) -> Sequence[Mail]:
+        """Everything that was sent through SES, oldest first."""
+        return sent_mail(ACCOUNT, REGION)
+
+    def log_lines(self, log_group: str, since: float) -> Iterator[dict[str, Any]]:
+        """What a function logged as JSON since a time (epoch), by the log group's logical id."""
+        answer = self._logs.filter_log_events(
+            logGroupName=self.stack.physical_id(log_group), startTime=int(since * 1000)
+        )
+        for logged in answer["events"]:
+            for line in logged["message"].splitlines():
+                if line.startswith("{"):
+                    try:
+                        content = json.loads(line)
+                    except ValueError:
+                        continue
+                    if isinstance(content, dict):
+                        yield content
+
+    def set_variable(self, function: str, name: str, value: str) -> None:
+        """Give a function one more environment variable, by its logical id."""
+        self._lambda.update_function_configuration(
+            FunctionName=self.stack.physical_id(function),
+            Environment={"Variables": self.variables(function) | {name: value}},
+        )
+
     def variables(self, function: str) -> dict[str, str]:
         """The environment variables of a function, by its logical id."""
         described = self._lambda.get_function_configuration(
@@ -177,11 +214,15 @@ class LocalCloud:
         return dict(described.get("Environment", {}).get("Variables", {}))
 
     @property
+    def _endpoints(self) -> dict[str, str]:
+        moto = {f"AWS_ENDPOINT_URL_{service.upper()}": self.sagemaker.url for service in _BY_MOTO}
+        return {"AWS_ENDPOINT_URL": self._url, **moto}
+
+    @property
     def environment(self) -> dict[str, str]:
         """Variables that lead botocore to this cloud, in this process or another one."""
         return {
-            "AWS_ENDPOINT_URL": self._url,
-            "AWS_ENDPOINT_URL_SAGEMAKER": self.sagemaker.url,
+            **self._endpoints,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_DEFAULT_REGION": REGION,
@@ -195,20 +236,32 @@ class LocalCloud:
 
     @contextmanager
     def in_environment(self) -> Iterator[None]:
-        """Let the project's own adapters, in this process, talk to this cloud meanwhile."""
+        """Let the project's own adapters, in this process, talk to this cloud meanwhile.
+
+        Within itself it changes nothing: the clients are made once.
+        """
+        if self._entered:
+            yield
+            return
         ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         with mock.patch.dict(os.environ, ours | self.environment, clear=True):
             clients.client.cache_clear()
             clients._session.cache_clear()
+            self._entered = True
             try:
                 yield
             finally:
+                self._entered = False
                 clients.client.cache_clear()
                 clients._session.cache_clear()
 
     @cached_property
     def _lambda(self) -> Any:
         return self.client("lambda")
+
+    @cached_property
+    def _logs(self) -> Any:
+        return self.client("logs")
 
     def log_tail(self) -> str:
         """The end of MiniStack's log."""

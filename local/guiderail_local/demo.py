@@ -43,13 +43,17 @@ def demo(
         bool, typer.Option("--json", help="Print one JSON object per line.")
     ] = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the local cloud running afterwards, until Ctrl-C.")
+        bool,
+        typer.Option(
+            "--keep",
+            help="Leave the local cloud running afterwards, with a page of the messages, until Ctrl-C.",
+        ),
     ] = False,
 ) -> None:
     """Play monitoring runs through the whole stack on this computer; no AWS account is used.
 
-    After the built-in runs a story shows what a policy makes of runs: each step with the reason codes
-    that are read back from the stack.
+    After the built-in runs a story shows what a policy makes of runs, how messages reach people and
+    what they answer: each step with the reason codes that are read back from the stack.
 
     Exit status: 0 if every run ended as its manifest says and every step as its script says, 1 if one
     did not, 3 if the local cloud could not be set up or a run or the policy cannot be read.
@@ -90,13 +94,14 @@ def play(
         plan: The template's RetrainingPlan.
         policy: The policy file that the runs are judged by; without one nothing is set.
         story: Play the story after the runs.
-        keep: Wait for Ctrl-C before taking down.
+        keep: Show the messages on a local page, and wait for Ctrl-C before taking down.
 
     Raises:
         LocalCloudError: The stack could not be set up, or its clock does not run.
     """
     # boto3 and moto take a second to import, which other commands need not wait for.
     from guiderail_local.cloud import LocalCloud
+    from guiderail_local.messages_page import Arrived, served
     from guiderail_local.player import Player
     from guiderail_local.policies import NOTHING_SET, read_policy, store_policy
     from guiderail_local.story.run_files import BUCKET
@@ -113,7 +118,10 @@ def play(
         "PolicySeconds": "0",
         "Architecture": "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64",
     }
-    with LocalCloud(parameters, pipelines=[PIPELINE], note=timeline.note) as cloud:
+    with (
+        LocalCloud(parameters, pipelines=[PIPELINE], note=timeline.note) as cloud,
+        cloud.in_environment(),
+    ):
         if policy is None:
             store_policy(cloud, NOTHING_SET, "the policy that sets nothing")
         else:
@@ -129,11 +137,13 @@ def play(
             timeline.ended(ending)
             endings.append(ending)
         steps = []
+        arrived: list[Arrived] = []
         if story:
             with story_teller(cloud, player) as teller:
                 for step in teller.play(STORY):
                     timeline.stepped(step)
                     steps.append(step)
+                arrived = teller.receiving.arrived()
         summary = Summary(
             endings,
             cloud.stack.left_out,
@@ -143,12 +153,15 @@ def play(
         )
         timeline.finished(summary)
         if keep:
-            timeline.note(
-                f"the local cloud listens on {cloud.url}, SageMaker on {cloud.sagemaker.url}; Ctrl-C ends it"
-            )
-            # Ctrl-C is how this is meant to end.
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.pause()
+            with served(arrived) as page:
+                timeline.note(f"the messages are shown on {page}")
+                timeline.note(
+                    f"the local cloud listens on {cloud.url}, SageMaker and SES on {cloud.sagemaker.url}; "
+                    "Ctrl-C ends it"
+                )
+                # Ctrl-C is how this is meant to end.
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.pause()
     return summary
 
 

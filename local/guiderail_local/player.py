@@ -12,6 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
+from guiderail.model.delivery import Delivery, DeliveryState
+from guiderail.model.policy import ChannelKind
+from guiderail.services.outbox import TOPIC
+from guiderail.settings import settings_from
+
 from guiderail_local.cloud import LocalCloud
 from guiderail_local.runs import DETAIL_TYPE, RunFolder
 from guiderail_local.sagemaker import PipelineStart
@@ -27,6 +33,8 @@ _MOST_TICKS = 200
 _RUN_SECONDS = 40.0
 _RECORD_SECONDS = 5.0
 _POLL_SECONDS = 0.05
+_WAITED_FOR = timedelta(seconds=5)
+"""A try that comes again within this time is waited for; for a later one the clock goes on."""
 
 T = TypeVar("T")
 
@@ -55,10 +63,11 @@ class HeardEvent:
 
 @dataclass(frozen=True)
 class Told:
-    """What came out of topic and bus while the clock went on."""
+    """What came out of topic and bus while the clock went on, and what became of each delivery."""
 
     alerts: tuple[HeardAlert, ...] = ()
     events: tuple[HeardEvent, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
     trouble: tuple[str, ...] = ()
 
     @property
@@ -118,13 +127,14 @@ class Player:
         self._table = stack.physical_id("RunTable")
         self._reports = stack.physical_id("ReportsQueue")
         self._dead_letters = stack.physical_id("ReportsDeadLetterQueue")
-        self._machine = stack.physical_id("AlertStateMachine")
-        self._log_group = stack.physical_id("OnJobFinishedLogGroup")
+        self._deliveries = stack.physical_id("DeliveriesQueue")
         self._events = cloud.client("events")
         self._sqs = cloud.client("sqs")
         self._dynamodb = cloud.client("dynamodb")
-        self._states = cloud.client("stepfunctions")
-        self._logs = cloud.client("logs")
+        settings = settings_from(cloud.variables("OnDue"))
+        self._outbox = DynamoDeliveries(settings.table, settings.audit_days)
+        self._began = self.now
+        self._over: set[str] = set()
         self._alerts_heard, arn = self._make_queue("alerts-heard")
         cloud.client("sns").subscribe(
             TopicArn=stack.physical_id("AlertTopic"), Protocol="sqs", Endpoint=arn
@@ -146,6 +156,7 @@ class Player:
         item, ignored = _until(lambda: self._end_of(run, sent_at), _RECORD_SECONDS) or ({}, None)
         told = self.tell()
         trouble += told.trouble
+        trouble += [_given_up(d) for d in told.deliveries if d.state is DeliveryState.DEAD]
         if trouble:
             trouble += self._warnings(sent_at)
         return Ending(
@@ -174,9 +185,9 @@ class Player:
         for run in runs:
             for _ in range(run.send):
                 self._put_event(run)
-        if _until(lambda: self._reports_left() == 0, _RUN_SECONDS):
+        if _until(lambda: self._left(self._reports) == 0, _RUN_SECONDS):
             return []
-        return [f"{self._reports_left()} message(s) still wait for another try"]
+        return [f"{self._left(self._reports)} message(s) still wait for another try"]
 
     def tell(self, within: timedelta = SETTLES_WITHIN) -> Told:
         """Let the clock go on to all that is due within a time, and hear what comes of it.
@@ -184,43 +195,58 @@ class Player:
         Raises:
             FunctionFailedError: OnDue ended with an error.
         """
-        began = time.time()
         until = max(self.now, datetime.now(UTC)) + within
-        messages = 0
         for _ in range(_MOST_TICKS):
             due = self._next_due(until)
             if due is None:
                 break
             self.now = max(self.now, _whole_minute(due))
-            messages += int(self._cloud.tick(self.now)["messages"])
+            self._cloud.tick(self.now)
+            self._settle()
         else:
             return Told(trouble=(f"the clock was told {_MOST_TICKS} times, and more is due",))
         self.now = max(self.now, datetime.now(UTC))
-        trouble = []
-        if messages and not _until(lambda: not self._executions("RUNNING"), _RUN_SECONDS):
-            trouble.append("a message is still on its way")
-        for execution in self._executions("FAILED") if messages else ():
-            if execution["startDate"].timestamp() >= began - 1:
-                trouble.append(f"the message's execution {execution['name']} failed")
+        made = [d for d in self._outgoing() if d.id not in self._over]
+        self._over.update(d.id for d in made if d.state.is_over)
+        delivered = [d for d in made if d.state is DeliveryState.DELIVERED]
         return Told(
-            alerts=self._heard_alerts(messages),
-            events=self._heard_events(messages),
-            trouble=tuple(trouble),
+            alerts=self._heard_alerts(sum(d.channel == TOPIC.name for d in delivered)),
+            events=self._heard_events(sum(d.kind is ChannelKind.BUS for d in delivered)),
+            deliveries=tuple(made),
+            trouble=tuple(_on_its_way(d) for d in made if not d.state.is_over),
         )
+
+    def _settle(self) -> None:
+        """Wait for tries that are under way, and for those that come again within seconds."""
+        _until(lambda: not self._under_way(), _RUN_SECONDS)
+
+    def _under_way(self) -> bool:
+        if self._left(self._deliveries):
+            return True
+        soon = self.now + _WAITED_FOR
+        waiting = (d.next_attempt_at for d in self._outgoing() if not d.state.is_over)
+        return any(at is not None and at <= soon for at in waiting)
+
+    def _outgoing(self) -> list[Delivery]:
+        with self._cloud.in_environment():
+            return list(self._outbox.deliveries(self._began, self.now))
 
     def _next_due(self, until: datetime) -> datetime | None:
         """When the first of all that waits is due, if that is not later than a time."""
-        answer = self._dynamodb.query(
+        first = [row["sk"]["S"].partition("#")[0] for row in self._rows("due", Limit=1)]
+        turns = [row["look_at"]["S"] for row in self._rows("due#deliveries")]
+        due = min(map(datetime.fromisoformat, first + turns), default=None)
+        return due if due and due <= until else None
+
+    def _rows(self, pk: str, **more: Any) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._dynamodb.query(
             TableName=self._table,
-            KeyConditionExpression="pk = :due",
-            ExpressionAttributeValues={":due": {"S": "due"}},
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": pk}},
             ConsistentRead=True,
-            Limit=1,
-        )
-        if not answer["Items"]:
-            return None
-        due = datetime.fromisoformat(answer["Items"][0]["sk"]["S"].partition("#")[0])
-        return due if due <= until else None
+            **more,
+        )["Items"]
+        return rows
 
     def _make_queue(self, name: str) -> tuple[str, str]:
         url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -241,18 +267,13 @@ class Player:
         if answer.get("FailedEntryCount"):
             raise RuntimeError(f"the bus refused the event of {run.name}: {answer['Entries']}")
 
-    def _reports_left(self) -> int:
+    def _left(self, queue: str) -> int:
+        """Messages that are handled or may be, without those that are put off."""
         counted = self._sqs.get_queue_attributes(
-            QueueUrl=self._reports,
+            QueueUrl=queue,
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )
         return sum(int(value) for value in counted["Attributes"].values())
-
-    def _executions(self, status: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._states.list_executions(
-            stateMachineArn=self._machine, statusFilter=status
-        )["executions"]
-        return found
 
     def _end_of(self, run: RunFolder, since: float) -> tuple[dict[str, Any], str | None] | None:
         """The run's record, or why the function ignored the job; None while there is neither."""
@@ -270,18 +291,7 @@ class Player:
         return item
 
     def _log_lines(self, since: float) -> Iterator[dict[str, Any]]:
-        answer = self._logs.filter_log_events(
-            logGroupName=self._log_group, startTime=int((since - 1) * 1000)
-        )
-        for logged in answer["events"]:
-            for line in logged["message"].splitlines():
-                if line.startswith("{"):
-                    try:
-                        content = json.loads(line)
-                    except ValueError:
-                        continue
-                    if isinstance(content, dict):
-                        yield content
+        return self._cloud.log_lines("OnJobFinishedLogGroup", since - 1)
 
     def _ignored(self, run: RunFolder, since: float) -> str | None:
         """The reason code with which the function's log says that it ignored the job."""
@@ -341,6 +351,15 @@ class Player:
             for message in messages:
                 self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             taken += messages
+
+
+def _on_its_way(delivery: Delivery) -> str:
+    said = f": {delivery.error}" if delivery.error else ""
+    return f"{delivery.channel} has not got {delivery.subject!r}, it is {delivery.state}{said}"
+
+
+def _given_up(delivery: Delivery) -> str:
+    return f"{delivery.channel} was given up for {delivery.subject!r}: {delivery.error}"
 
 
 def _whole_minute(moment: datetime) -> datetime:

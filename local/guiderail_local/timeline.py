@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -140,7 +140,7 @@ class PrintedTimeline:
         line.add_row(
             Text.assemble("  ", mark, f" {ending.step.says}"),
             Text(", ".join(step_reasons(ending)), style="yellow"),
-            Text("\n".join(map(_told, ending.alerts)) or "nobody is told", style="dim"),
+            Text("\n".join(_what_came_of_it(ending)) or "nobody is told", style="dim"),
         )
         self._console.print(line)
         for problem in ending.problems:
@@ -256,12 +256,32 @@ def run_fields(ending: Ending) -> dict[str, Any]:
 
 
 def step_reasons(ending: StepEnding) -> tuple[str, ...]:
-    """All reason codes of a step, each once: of the finding, then of telling it or not."""
-    return tuple(dict.fromkeys((*ending.decided, *ending.settled, *ending.told)))
+    """All reason codes of a step, each once: of the finding, of telling it, of tries and answers."""
+    tries = (reason for line in ending.delivered for reason in line.split()[1:])
+    answers = (reason for line in ending.answered for reason in line.split()[1:])
+    reasons = (*ending.decided, *ending.settled, *ending.told, *tries, *answers)
+    return tuple(dict.fromkeys(reasons))
 
 
 def _told(alert: HeardAlert) -> str:
     return f"told: {alert.subject.removeprefix('[Guiderail] ')}"
+
+
+def _what_came_of_it(ending: StepEnding) -> Iterator[str]:
+    for answer in ending.answered:
+        status, _, reason = answer.partition(" ")
+        yield f"answer: {status}{f', {reason}' if reason else ', a page that asks'}"
+    yield from map(_told, ending.alerts)
+    tries: dict[str, list[str]] = {}
+    for line in ending.delivered:
+        channel, reason = line.split()
+        tries.setdefault(channel, []).append(reason)
+    arrived = [channel for channel, reasons in tries.items() if reasons == ["delivered"]]
+    if arrived:
+        yield f"arrives at: {', '.join(arrived)}"
+    for channel, reasons in tries.items():
+        if channel not in arrived:
+            yield f"{channel}: {', then '.join(reasons)}"
 
 
 def step_fields(ending: StepEnding) -> dict[str, Any]:
@@ -274,6 +294,8 @@ def step_fields(ending: StepEnding) -> dict[str, Any]:
         "decided": list(ending.decided),
         "settled": list(ending.settled),
         "told": list(ending.told),
+        "delivered": list(ending.delivered),
+        "answered": list(ending.answered),
         "alerts": [{"subject": alert.subject, "message": alert.message} for alert in ending.alerts],
         "jobs": list(ending.jobs),
         "incidents": list(ending.incidents),

@@ -20,11 +20,21 @@ ALLOWED = {
     "message_batch": set(),
     "model": {"errors"},
     "reports": {"errors", "model"},
+    "rendering": {"errors", "model"},
     "ports": {"errors", "model", "reports"},
-    "services": {"errors", "model", "reports", "ports"},
+    "services": {"errors", "model", "reports", "rendering", "ports"},
     "settings": {"errors", "model", "services"},
-    "adapters": {"errors", "model", "reports", "ports", "services", "observability"},
+    "adapters": {
+        "errors", "model", "reports", "rendering", "ports", "services", "observability",
+    },
     "bootstrap": {"adapters", "ports", "services", "settings"},
+}
+DOMAIN = "layers/domain/guiderail"
+# what one module alone may import, so that no other function waits for it
+ONLY_IN = {
+    f"{DOMAIN}/services/drawing.py": {"font_source_sans_pro", "pygal", "resvg_py"},
+    f"{DOMAIN}/adapters/channels/slack.py": {"slack_sdk"},
+    f"{DOMAIN}/adapters/slack_signatures.py": {"slack_sdk"},
 }
 FORBIDDEN_NAMES = {"common", "utils", "helpers", "manager", "shared", "util", "helper"}
 
@@ -83,11 +93,13 @@ def test_no_module_makes_clients_or_reads_files_at_import(path: Path) -> None:
         "frozenset",
         "re.compile",
         "msgspec.json.Decoder",
+        "msgspec.msgpack.Decoder",
         "TypeVar",
         "msgspec.Raw",
         "timedelta",
     }
-    known |= {"Said", "Match", "Inhibition", "Subject", "enumerate", "object"}
+    known |= {"Said", "Match", "Inhibition", "Subject", "Channel", "SecretShape", "enumerate"}
+    known |= {"object", "str.maketrans", "ipaddress.ip_network"}
     assert calls <= known
 
 
@@ -101,7 +113,8 @@ def test_functions_are_thin(path: Path) -> None:
 @pytest.mark.parametrize("path", [*MODULES, *FUNCTIONS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_what_is_deployed_imports_only_what_its_layers_hold(path: Path) -> None:
     outside = {n.split(".")[0] for n in imported(path)} - {"guiderail", *sys.stdlib_module_names}
-    assert outside <= {"aws_lambda_powertools", "botocore", "msgspec"}
+    allowed = {"aws_lambda_powertools", "botocore", "msgspec"}
+    assert outside <= allowed | ONLY_IN.get(str(path.relative_to(ROOT)), set())
 
 
 def test_names_say_what_things_are() -> None:

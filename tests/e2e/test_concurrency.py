@@ -30,12 +30,12 @@ from tests.store_contract import (
     SCOPE,
     T0,
     audit,
+    digested,
     entry,
     group,
     judgement,
     later,
     notice,
-    notification,
     record,
     scope_of,
     source,
@@ -178,7 +178,7 @@ def test_every_notice_is_taken_in_once_while_more_arrive(store: DynamoIncidents)
             return False
         previous = store.group("g1")
         version = previous.version if previous else 0
-        message = notification(f"n{version + 1}", later(milliseconds=version))
+        message = digested(f"n{version + 1}", later(milliseconds=version))
         store.commit_group(previous, taken_in(previous, notices), notices, [message], None)
         written.append(version + 1)
         return True
@@ -204,7 +204,9 @@ def test_every_notice_is_taken_in_once_while_more_arrive(store: DynamoIncidents)
     assert {held.entry.count for held in last.held.values()} == {1}
     assert sorted(written) == list(range(1, last.version + 1))
     waiting = store.due(later(days=2))
-    assert {n.id for n in waiting.notifications} == {f"n{version}" for version in written}
+    assert {one.notification.id for one in waiting.digested} == {
+        f"n{version}" for version in written
+    }
     assert (waiting.notices, waiting.groups) == ((), ("g1",))
 
 

@@ -84,6 +84,9 @@ def test_every_built_in_run_and_every_step_of_the_story_ends_as_it_has_to(tmp_pa
         assert scene.title in done.stdout
     for reason in {reason for step in steps for reason in (*step.decided, *step.settled)}:
         assert reason in done.stdout
+    tries = {reason for step in steps for reason in (*step.delivered, *step.answered)}
+    for reason in {words[1] for words in map(str.split, tries) if words[1:]}:
+        assert reason in done.stdout
 
 
 def test_every_run_of_the_samples_ends_as_it_has_to(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
-"""What the functions rely on in DynamoDB, S3 and Step Functions is so in the local cloud too."""
+"""What the functions rely on in AWS's services is so in the local cloud too."""
 
 from __future__ import annotations
 
 import json
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from guiderail_local.cloud import LocalCloud
+from guiderail_local.environment import REPOSITORY
 from guiderail_local.errors import FunctionFailedError, InvalidRunError
 from guiderail_local.policies import store_policy
 
@@ -138,18 +142,81 @@ def test_a_policy_with_errors_is_not_stored(cloud: LocalCloud) -> None:
         store_policy(cloud, "version: 1\nrulez: []\n", "mine.yaml")
 
 
-@pytest.mark.parametrize("attributes", [{"receiver": "default", "endpoint": ""}, {}])
-def test_the_alert_machine_takes_whatever_attributes_there_are(
-    cloud: LocalCloud, attributes: dict[str, str]
-) -> None:
-    states = cloud.client("stepfunctions")
-    given = {"alert_id": "a", "subject": "s", "message": "m", "detail_type": "T", "detail": {}}
-    started = states.start_execution(
-        stateMachineArn=cloud.stack.physical_id("AlertStateMachine"),
-        input=json.dumps({**given, "attributes": attributes}),
-    )["executionArn"]
+def test_a_message_that_is_put_off_is_not_among_those_under_way(cloud: LocalCloud) -> None:
+    sqs = cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="put-off")["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="later", DelaySeconds=1)
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
+    counted = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    assert counted == dict(zip(names, ("0", "1"), strict=True))
+    received = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+    assert [message["Body"] for message in received] == ["later"]
+
+
+def test_deliver_is_woken_and_says_which_messages_come_again(cloud: LocalCloud) -> None:
+    queues = [cloud.stack.physical_id(f"Deliveries{kind}") for kind in ("Queue", "DeadLetterQueue")]
+    sqs = cloud.client("sqs")
+    began = time.time()
+    body = {"id": "0", "made_at": "2026-03-09T08:21:00Z", "at": "2026-03-09T08:21:00Z"}
+    unknown = {**body, "notification": "n", "channel": "topic", "thread": "t"}
+    for content in (unknown, {"id": "1"}):
+        sqs.send_message(QueueUrl=queues[0], MessageBody=json.dumps(content))
+    dead = sqs.receive_message(
+        QueueUrl=queues[1], WaitTimeSeconds=20, MessageAttributeNames=["All"]
+    )["Messages"]
+    assert [json.loads(message["Body"]) for message in dead] == [{"id": "1"}]
+    assert dead[0]["MessageAttributes"]["reason"]["StringValue"] == "malformed_event"
     deadline = time.monotonic() + 20
-    while (ended := states.describe_execution(executionArn=started))["status"] == "RUNNING":
+    while "delivery not known" not in {
+        line.get("message") for line in cloud.log_lines("DeliverLogGroup", began)
+    }:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert ended["status"] == "SUCCEEDED"
+
+
+def test_mail_keeps_its_parts(cloud: LocalCloud) -> None:
+    content = EmailMessage()
+    content["From"], content["To"], content["Subject"] = "g@a.example", "b@a.example", "drift é"
+    content.set_content("in words")
+    content.add_alternative('<img src="cid:chart.png">', subtype="html")
+    html = content.get_body(("html",))
+    assert isinstance(html, EmailMessage)
+    html.add_related(b"\x89PNG", "image", "png", cid="<chart.png>")
+    ses = cloud.client("sesv2")
+    send = {
+        "FromEmailAddress": "g@a.example",
+        "Destination": {"ToAddresses": ["b@a.example"]},
+        "Content": {"Raw": {"Data": content.as_bytes()}},
+    }
+    error = refused(ses.send_email, **send)
+    assert error.response["Error"]["Code"] == "MessageRejected"
+    ses.create_email_identity(EmailIdentity="a.example")
+    ses.send_email(**send)
+    (mail,) = cloud.mail()
+    assert (mail.sender, mail.subject, mail.text.strip()) == ("g@a.example", "drift é", "in words")
+    assert mail.html.strip() == '<img src="cid:chart.png">'
+    assert mail.pictures == {"chart.png": b"\x89PNG"}
+
+
+def test_links_reach_on_reply_as_a_function_url_does(cloud: LocalCloud) -> None:
+    url = cloud.stack.outputs["ReplyUrl"]
+    assert cloud.variables("Deliver")["GUIDERAIL_REPLY_URL"] == url
+    link = cloud.here(f"{url}r/{'x' * 43}")
+    assert link.startswith(cloud.url)
+    for form in (None, b"confirm=acknowledge"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(urllib.request.Request(link, form), timeout=30)
+        with caught.value as answer:
+            assert answer.code == 404
+            assert answer.headers["content-type"].startswith("text/html")
+            assert b"<h1>" in answer.read()
+
+
+def test_pictures_are_drawn(cloud: LocalCloud) -> None:
+    event = (REPOSITORY / "events" / "draw_pictures" / "message_png.json").read_bytes()
+    answer = cloud.client("lambda").invoke(
+        FunctionName=cloud.stack.physical_id("DrawPictures"), Payload=event
+    )
+    content = answer["Payload"].read()
+    assert "FunctionError" not in answer, content
+    assert b"iVBORw0KGgo" in content  # how a PNG begins in Base64

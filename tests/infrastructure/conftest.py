@@ -9,6 +9,10 @@ from tests import template
 # Every parameter that may be left empty, filled.
 FULL = {
     "AlertEmail": "on-call@models.example",
+    "NotificationTopicArns": "arn:aws:sns:eu-central-1:111122223333:chat",
+    "NotificationKeyArns": "arn:aws:kms:eu-central-1:111122223333:key/2a7e",
+    "SenderIdentityArns": "arn:aws:ses:eu-central-1:111122223333:identity/models.example",
+    "SecretKeyArns": "arn:aws:kms:eu-central-1:111122223333:key/3c9b",
     "ReportBucketArns": "arn:aws:s3:::drift-reports,arn:aws:s3:::fairness-reports",
     "ReportKeyArns": "arn:aws:kms:eu-central-1:111122223333:key/1f0c",
     "RetrainingPipelineArns": "arn:aws:sagemaker:eu-central-1:111122223333:pipeline/retrain-churn",

@@ -11,12 +11,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from guiderail.services import drawing
 
 from layers import build, precompile
 from tests.template import ROOT
 
 MACHINES = {"arm64": 0xB7, "x86_64": 0x3E}
-FUNCTIONS = ["OnDue", "OnJobFinished"]
+FUNCTIONS = ["Deliver", "DrawPictures", "OnDue", "OnJobFinished", "OnReply"]
+LAYERS = ["DependenciesLayer", "DomainLayer"]
+PICTURES = "PicturesLayer"
 MEGABYTE = 1_000_000
 
 # Imports the function and every module of ours. botocore belongs to the runtime, not to the layers.
@@ -42,6 +45,23 @@ for module in pkgutil.walk_packages(guiderail.__path__, "guiderail."):
 print(len([name for name in sys.modules if name.startswith("guiderail")]))
 """
 
+DRAW = """
+import base64, json, sys, app
+(picture,) = app.handler({"trends": {"drift": [0.1, 0.4]}}, None)["pictures"]
+sys.stdout.buffer.write(base64.b64decode(picture["png"]))
+"""
+
+
+def layers_of(function: str) -> list[str]:
+    """Layers in the order in which they are laid over each other."""
+    return [*LAYERS, PICTURES] if function == "DrawPictures" else LAYERS
+
+
+def search_path(folder: Path, function: str) -> str:
+    """Where Python finds a function's modules."""
+    layers = [folder / layer / "python" for layer in reversed(layers_of(function))]
+    return os.pathsep.join(str(place) for place in (folder / function, *layers))
+
 
 def built(config_env: str) -> tuple[Path, str]:
     """Folder and processor of a build, if there is one."""
@@ -57,10 +77,11 @@ def built(config_env: str) -> tuple[Path, str]:
 @pytest.mark.parametrize("config_env", ["default", "local"])
 def test_libraries_are_for_the_processor(config_env: str) -> None:
     folder, architecture = built(config_env)
-    libraries = list((folder / "DependenciesLayer").rglob("*.so"))
-    assert libraries
-    for library in libraries:
-        assert library.read_bytes()[18] == MACHINES[architecture], library
+    for layer in ("DependenciesLayer", PICTURES):
+        libraries = list((folder / layer).rglob("*.so"))
+        assert libraries, layer
+        for library in libraries:
+            assert library.read_bytes()[18] == MACHINES[architecture], library
 
 
 @pytest.mark.parametrize("config_env", ["default", "local"])
@@ -72,7 +93,7 @@ def test_every_module_has_bytecode_for_the_runtime(config_env: str) -> None:
         for one in folder.iterdir()
         if one.is_dir()
     }
-    assert counted.keys() == {*FUNCTIONS, "DomainLayer", "DependenciesLayer"}
+    assert counted.keys() == {*FUNCTIONS, *LAYERS, PICTURES}
     assert all(counted[function] == 1 for function in FUNCTIONS)
     sources = list((ROOT / "layers" / "domain" / "guiderail").rglob("*.py"))
     assert counted["DomainLayer"] == len(sources), (
@@ -90,43 +111,65 @@ def test_nothing_but_code_is_shipped(config_env: str) -> None:
     assert [entry.name for entry in (folder / "DomainLayer" / "python").iterdir()] == ["guiderail"]
     shipped = {entry.name for entry in (folder / "DependenciesLayer" / "python").iterdir()}
     assert not {"boto3", "botocore", "bin", "requirements.txt"} & shipped
+    pictures = {entry.name for entry in (folder / PICTURES / "python").iterdir()}
+    assert {"pygal", "resvg_py", "font_source_sans_pro"} <= pictures
+    assert pictures & shipped <= {"__pycache__"}
 
 
 @pytest.mark.parametrize("config_env", ["default", "local"])
-def test_size(config_env: str) -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_size_with_layers(config_env: str, function: str) -> None:
     folder, _ = built(config_env)
-    artefacts = [entry for entry in folder.iterdir() if entry.is_dir()]
     size = sum(
-        file.stat().st_size for one in artefacts for file in one.rglob("*") if file.is_file()
+        file.stat().st_size
+        for name in (function, *layers_of(function))
+        for file in (folder / name).rglob("*")
+        if file.is_file()
     )
     assert size <= 30 * MEGABYTE
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_runtime_loads_the_bytecode_and_never_the_source(function: str, tmp_path: Path) -> None:
-    folder, architecture = built("local")
-    interpreter = precompile.find_interpreter(precompile.runtime_version(folder))
-    if os.uname().machine != architecture:
-        pytest.skip(f"the build is for {architecture}, this machine is not")
-    shipped = tmp_path / "shipped"
-    shutil.copytree(folder, shipped)
-    for module in shipped.rglob("*.py"):
-        # Unpacking gives files other times; and a source that is read would end the import.
-        module.write_text("raise RuntimeError('the source was read')\n")
-        os.utime(module, (0, 0))
+    shipped, interpreter = without_sources(tmp_path)
     done = subprocess.run(
-        [interpreter.path, "-S", "-c", IMPORT_EVERYTHING],
+        [interpreter, "-S", "-c", IMPORT_EVERYTHING],
         capture_output=True,
         text=True,
         check=False,
         env={
-            "PYTHONPATH": os.pathsep.join(
-                str(shipped / place)
-                for place in (function, "DomainLayer/python", "DependenciesLayer/python")
-            ),
+            "PYTHONPATH": search_path(shipped, function),
             "POWERTOOLS_SERVICE_NAME": "guiderail",
             "POWERTOOLS_METRICS_NAMESPACE": "Guiderail",
         },
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 10
+
+
+def test_what_is_shipped_draws(tmp_path: Path) -> None:
+    shipped, interpreter = without_sources(tmp_path)
+    done = subprocess.run(
+        [interpreter, "-S", "-c", DRAW],
+        capture_output=True,
+        check=False,
+        env={"PYTHONPATH": search_path(shipped, "DrawPictures")},
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    (here,) = drawing.draw([], {"drift": [0.1, 0.4]})
+    assert done.stdout == here.png, "the layer draws another picture than the tests looked at"
+
+
+def without_sources(target: Path) -> tuple[Path, Path]:
+    """A copy of the build for this machine in which only bytecode can be loaded, and its Python."""
+    folder, architecture = built("local")
+    interpreter = precompile.find_interpreter(precompile.runtime_version(folder))
+    if os.uname().machine != architecture:
+        pytest.skip(f"the build is for {architecture}, this machine is not")
+    shipped = target / "shipped"
+    shutil.copytree(folder, shipped)
+    for module in shipped.rglob("*.py"):
+        # Unpacking gives files other times; and a source that is read would end the import.
+        module.write_text("raise RuntimeError('the source was read')\n")
+        os.utime(module, (0, 0))
+    return shipped, interpreter.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,28 @@ def test_one_version_of_sam_is_pinned() -> None:
         for pin in re.findall(r"aws-sam-cli==[\d.]+", file.read_text(encoding="utf-8"))
     }
     assert len(pins) == 1
+
+
+def test_the_layer_of_pictures_holds_what_is_tested_and_nothing_twice() -> None:
+    def pinned(layer: str) -> dict[str, tuple[str, set[str]]]:
+        text = (ROOT / "layers" / layer / "requirements.txt").read_text(encoding="utf-8")
+        joined = re.sub(r"\\\n", " ", text)
+        found = re.findall(r"^([\w.-]+)==([^\s;]+)(.*)$", joined, flags=re.MULTILINE)
+        return {
+            name: (version, set(re.findall(r"sha256:[0-9a-f]{64}", rest)))
+            for name, version, rest in found
+        }
+
+    pictures = pinned("pictures")
+    assert {"font-source-sans-pro", "pygal", "resvg-py"} <= pictures.keys()
+    assert not pictures.keys() & pinned("dependencies").keys()
+    assert not pictures.keys() & {"boto3", "botocore"}
+    lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    locked = {package["name"]: package for package in lock["package"]}
+    for name, (version, hashes) in pictures.items():
+        files = [*locked[name].get("wheels", []), locked[name].get("sdist", {})]
+        assert (name, version) == (name, locked[name]["version"])
+        assert hashes
+        assert hashes <= {file["hash"] for file in files if file}, name
+        wheels = " ".join(file["url"] for file in locked[name].get("wheels", []))
+        assert "-none-any" in wheels or ("aarch64" in wheels and "x86_64" in wheels), name

@@ -4,52 +4,92 @@ from __future__ import annotations
 
 import pytest
 
-from tests.template import Json, of_type
+from tests.template import ROOT, Json, of_type
 
 LONGEST_RETENTION = 14 * 24 * 3600
 ALARMS = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "<ReportsDeadLetterQueue.QueueName>"),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<ReportsQueue.QueueName>"),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "<DeliveriesDeadLetterQueue.QueueName>"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<DeliveriesQueue.QueueName>"),
     ("AWS/Lambda", "Errors", "<OnJobFinished>"),
     ("AWS/Lambda", "Errors", "<OnDue>"),
+    ("AWS/Lambda", "Errors", "<Deliver>"),
+    ("AWS/Lambda", "Errors", "<OnReply>"),
     ("AWS/Lambda", "Throttles", "<OnJobFinished>"),
-    ("AWS/States", "ExecutionsFailed", "<AlertStateMachine>"),
 }
+# What each queue is read by, and where its messages go that nobody can handle.
+SOURCES = {
+    "ReportsQueue": ("OnJobFinished", "ReportsDeadLetterQueue"),
+    "DeliveriesQueue": ("Deliver", "DeliveriesDeadLetterQueue"),
+}
+LONGEST_DELAY = 900
+"""Seconds by which SQS puts a message off at most, so a try that has to wait."""
 
 
 def test_queues_are_encrypted(stack: Json) -> None:
     queues = of_type(stack, "AWS::SQS::Queue")
-    assert queues.keys() == {"ReportsQueue", "ReportsDeadLetterQueue", "DueDeadLetterQueue"}
+    assert queues.keys() == {
+        "ReportsQueue", "ReportsDeadLetterQueue", "DueDeadLetterQueue", "DeliveriesQueue",
+        "DeliveriesDeadLetterQueue",
+    }  # fmt: skip
     assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
 
 
-def test_reports_queue_has_a_dead_letter_queue_that_keeps_longest(stack: Json) -> None:
-    queues = of_type(stack, "AWS::SQS::Queue")
-    assert queues["ReportsQueue"]["RedrivePolicy"] == {
-        "deadLetterTargetArn": "<ReportsDeadLetterQueue.Arn>",
+@pytest.mark.parametrize("source", SOURCES)
+def test_each_source_has_a_dead_letter_queue_of_its_own(stack: Json, source: str) -> None:
+    _, dead_letters = SOURCES[source]
+    assert stack[source]["Properties"]["RedrivePolicy"] == {
+        "deadLetterTargetArn": f"<{dead_letters}.Arn>",
         "maxReceiveCount": 5,
     }
-    for name in ("ReportsDeadLetterQueue", "DueDeadLetterQueue"):
-        assert queues[name]["MessageRetentionPeriod"] == LONGEST_RETENTION
 
 
-def test_messages_stay_hidden_for_six_timeouts(stack: Json) -> None:
-    timeout = stack["OnJobFinished"]["Properties"]["Timeout"]
-    assert stack["ReportsQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
+@pytest.mark.parametrize(
+    "queue", ["ReportsDeadLetterQueue", "DueDeadLetterQueue", "DeliveriesDeadLetterQueue"]
+)
+def test_dead_letters_are_kept_longest(stack: Json, queue: str) -> None:
+    assert stack[queue]["Properties"]["MessageRetentionPeriod"] == LONGEST_RETENTION
 
 
-def test_age_alarm_waits_until_retries_are_over(stack: Json) -> None:
-    queue = stack["ReportsQueue"]["Properties"]
+@pytest.mark.parametrize("source", SOURCES)
+def test_messages_stay_hidden_for_six_timeouts(stack: Json, source: str) -> None:
+    timeout = stack[SOURCES[source][0]]["Properties"]["Timeout"]
+    assert stack[source]["Properties"]["VisibilityTimeout"] >= 6 * timeout
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_age_alarm_waits_until_retries_are_over(stack: Json, source: str) -> None:
+    queue = stack[source]["Properties"]
     retrying = queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"]
-    assert stack["ReportsQueueAgeAlarm"]["Properties"]["Threshold"] >= retrying
+    threshold = stack[f"{source}AgeAlarm"]["Properties"]["Threshold"]
+    assert threshold >= max(retrying, 2 * LONGEST_DELAY)
 
 
 def test_every_event_source_reports_single_failures(stack: Json) -> None:
     sources = of_type(stack, "AWS::Lambda::EventSourceMapping")
-    assert sources.keys() == {"OnJobFinishedReports"}
+    assert {source["FunctionName"]: source["BatchSize"] for source in sources.values()} == {
+        "<OnJobFinished>": 10,
+        "<Deliver>": 8,
+    }
+    read = {one["FunctionName"]: one["EventSourceArn"] for one in sources.values()}
+    assert read == {f"<{function}>": f"<{queue}.Arn>" for queue, (function, _) in SOURCES.items()}
     for source in sources.values():
         assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        assert source["BatchSize"] == 10
+        assert source["ScalingConfig"] == {"MaximumConcurrency": 5}
+
+
+def test_a_whole_batch_of_deliveries_is_under_way_at_once(stack: Json) -> None:
+    # Otherwise one channel that hangs would hold up the messages behind it.
+    app = (ROOT / "functions" / "deliver" / "app.py").read_text(encoding="utf-8")
+    source = stack["DeliverDeliveries"]["Properties"]
+    assert f"AT_ONCE = {source['BatchSize']}\n" in app
+
+
+@pytest.mark.parametrize("queue", ["DeliveriesQueue", "DeliveriesDeadLetterQueue"])
+def test_deliveries_come_from_our_own_roles_alone(stack: Json, queue: str) -> None:
+    policies = of_type(stack, "AWS::SQS::QueuePolicy").values()
+    assert all(f"<{queue}>" not in policy["Queues"] for policy in policies)
 
 
 def test_every_rule_target_retries_and_has_a_dead_letter_queue(stack: Json) -> None:
@@ -165,8 +205,6 @@ def test_functions_and_state_machines_log_where_lines_expire(stack: Json) -> Non
 def test_everything_is_traced(stack: Json) -> None:
     for function in of_type(stack, "AWS::Lambda::Function").values():
         assert function["TracingConfig"] == {"Mode": "Active"}
-    for machine in of_type(stack, "AWS::StepFunctions::StateMachine").values():
-        assert machine["TracingConfiguration"] == {"Enabled": True}
 
 
 def test_alarms_watch_every_place_where_runs_can_be_lost(stack: Json) -> None:

@@ -12,6 +12,16 @@ from tests.template import ROOT, Json, of_type, resolve, transform
 SETTINGS = ROOT / "layers" / "domain" / "guiderail" / "settings.py"
 REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME": "guiderail", "POWERTOOLS_METRICS_NAMESPACE": "Guiderail"}
+OWN_SETTINGS = {
+    "Deliver": {
+        "GUIDERAIL_REPLY_URL": "<OnReplyUrl.FunctionUrl>",
+        "GUIDERAIL_DRAW_FUNCTION": "<DrawPictures>",
+    },
+    "OnReply": {"GUIDERAIL_SLACK_SIGNING_SECRET": "guiderail/slack-signing"},
+}
+
+# Slack's own address holds in AWS; the local cloud puts its sink there.
+ONLY_ELSEWHERE = {"GUIDERAIL_SLACK_HOOKS"}
 
 
 def logical_ids(references: list[str]) -> list[str]:
@@ -59,7 +69,7 @@ def test_layers_are_built_for_that_processor(written: Json) -> None:
         for name, resource in written["Resources"].items()
         if resource["Type"] == "AWS::Serverless::LayerVersion"
     }
-    assert layers.keys() == {"DependenciesLayer", "DomainLayer"}
+    assert layers.keys() == {"DependenciesLayer", "DomainLayer", "PicturesLayer"}
     for layer in layers.values():
         assert layer["Metadata"] == {
             "BuildMethod": "python3.13",
@@ -86,32 +96,75 @@ def test_local_environment_builds_for_a_pc_into_a_folder_of_its_own() -> None:
 
 
 def test_functions_use_one_runtime_and_both_layers_dependencies_first(stack: Json) -> None:
-    for function in of_type(stack, "AWS::Lambda::Function").values():
+    for name, function in of_type(stack, "AWS::Lambda::Function").items():
         assert function["Runtime"] == "python3.13"
-        assert logical_ids(function["Layers"]) == ["DependenciesLayer", "DomainLayer"]
+        pictures = ["PicturesLayer"] if name == "DrawPictures" else []
+        assert logical_ids(function["Layers"]) == ["DependenciesLayer", "DomainLayer", *pictures]
     for layer in of_type(stack, "AWS::Lambda::LayerVersion").values():
         assert layer["CompatibleRuntimes"] == ["python3.13"]
 
 
 def test_old_layer_versions_are_deleted(stack: Json) -> None:
     layers = [one for one in stack.values() if one["Type"] == "AWS::Lambda::LayerVersion"]
-    assert [layer.get("DeletionPolicy") for layer in layers] == ["Delete", "Delete"]
+    assert [layer.get("DeletionPolicy") for layer in layers] == ["Delete"] * 3
 
 
-@pytest.mark.parametrize("function", ["OnJobFinished", "OnDue"])
-def test_environment_is_what_the_settings_read(stack: Json, function: str) -> None:
+def test_environment_is_what_the_settings_read(stack: Json) -> None:
     read = set(re.findall(r"\bGUIDERAIL_[A-Z_]+\b", SETTINGS.read_text(encoding="utf-8")))
-    variables = stack[function]["Properties"]["Environment"]["Variables"]
-    assert {name for name in variables if name.startswith("GUIDERAIL_")} == read
-    assert {name: variables[name] for name in POWERTOOLS} == POWERTOOLS
+    given = {
+        name
+        for function in of_type(stack, "AWS::Lambda::Function").values()
+        for name in function["Environment"]["Variables"]
+        if name.startswith("GUIDERAIL_")
+    }
+    assert given == read - ONLY_ELSEWHERE
 
 
-def test_settings_are_the_same_for_all_functions(stack: Json) -> None:
-    first, *others = (
-        one["Environment"] for one in of_type(stack, "AWS::Lambda::Function").values()
-    )
-    assert others
-    assert all(other == first for other in others)
+def test_settings_are_the_same_for_all_functions_but_for_their_own(stack: Json) -> None:
+    functions = of_type(stack, "AWS::Lambda::Function")
+    shared = functions["OnJobFinished"]["Environment"]["Variables"]
+    assert {name: shared[name] for name in POWERTOOLS} == POWERTOOLS
+    for name, function in functions.items():
+        variables = function["Environment"]["Variables"]
+        assert variables == shared | OWN_SETTINGS.get(name, {}), name
+
+
+def test_links_lead_to_on_reply_and_anybody_may_follow_them(stack: Json) -> None:
+    (url,) = of_type(stack, "AWS::Lambda::Url").values()
+    assert url == {"TargetFunctionArn": "<OnReply>", "AuthType": "NONE"}
+    (open_to_all, invoking) = of_type(stack, "AWS::Lambda::Permission").values()
+    assert open_to_all == {
+        "Action": "lambda:InvokeFunctionUrl",
+        "FunctionName": "<OnReply>",
+        "Principal": "*",
+        "FunctionUrlAuthType": "NONE",
+    }
+    # lambda:InvokeFunction as well, which AWS asks for since 2025; by the URL and no other way
+    assert invoking == {
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": "<OnReply>",
+        "Principal": "*",
+        "InvokedViaFunctionUrl": True,
+    }
+
+
+def test_a_flood_of_requests_uses_up_nothing_but_replies(stack: Json) -> None:
+    limited = {
+        name: function["ReservedConcurrentExecutions"]
+        for name, function in of_type(stack, "AWS::Lambda::Function").items()
+        if "ReservedConcurrentExecutions" in function
+    }
+    assert limited == {"OnReply": "5"}
+    unlimited = {"ReplyConcurrency": "0"}
+    function = resolve(transform(unlimited), unlimited)["OnReply"]["Properties"]
+    assert "ReservedConcurrentExecutions" not in function
+
+
+def test_people_do_not_wait_long_for_an_answer_or_a_picture(stack: Json) -> None:
+    functions = of_type(stack, "AWS::Lambda::Function")
+    assert {name: one["Timeout"] for name, one in functions.items()} == {
+        "OnJobFinished": 60, "OnDue": 300, "Deliver": 120, "DrawPictures": 15, "OnReply": 15,
+    }  # fmt: skip
 
 
 def test_limits(stack: Json, full_stack: Json) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
+from tests.infrastructure.conftest import FULL
 from tests.template import ACCOUNT, REGION, TEMPLATE, Json, as_list, of_type, statements
 
 # Actions for which AWS offers no narrower resource than all of them.
 WITHOUT_RESOURCE_TYPES = {
-    "logs:CreateLogDelivery",
-    "logs:DeleteLogDelivery",
-    "logs:DescribeLogGroups",
-    "logs:DescribeResourcePolicies",
-    "logs:GetLogDelivery",
-    "logs:ListLogDeliveries",
-    "logs:PutResourcePolicy",
-    "logs:UpdateLogDelivery",
-    "xray:GetSamplingRules",
-    "xray:GetSamplingTargets",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
+}
+SERVICES = {
+    "OnJobFinishedRole": "lambda",
+    "OnDueRole": "lambda",
+    "DueScheduleRole": "scheduler",
+    "DeliverRole": "lambda",
+    "DrawPicturesRole": "lambda",
+    "OnReplyRole": "lambda",
 }
 # In a key's own policy "*" is the key itself.
 KEY_POLICIES = {"AlertTopicKey"}
@@ -31,6 +34,16 @@ POLICY = {
 TABLE = {
     f"dynamodb:{action}": {"<RunTable.Arn>"} for action in ("DeleteItem", "GetItem", "PutItem")
 }
+
+
+def observing(function: str) -> dict[str, set[str]]:
+    """What every function may do to its own log group and with traces."""
+    return {
+        "logs:CreateLogStream": {f"<{function}LogGroup.Arn>"},
+        "logs:PutLogEvents": {f"<{function}LogGroup.Arn>"},
+        "xray:PutTelemetryRecords": {"*"},
+        "xray:PutTraceSegments": {"*"},
+    }
 
 
 def granted(stack: Json, owner: str) -> dict[str, set[str]]:
@@ -75,19 +88,12 @@ def test_no_action_is_a_wildcard_outside_key_policies(full_stack: Json) -> None:
 def test_no_managed_policies(full_stack: Json) -> None:
     # AWSLambdaBasicExecutionRole and its like are granted on every resource of the account.
     roles = of_type(full_stack, "AWS::IAM::Role")
-    assert roles.keys() == {
-        "OnJobFinishedRole", "OnDueRole", "DueScheduleRole", "AlertStateMachineRole",
-    }  # fmt: skip
+    assert roles.keys() == SERVICES.keys()
     assert all("ManagedPolicyArns" not in role for role in roles.values())
 
 
 def test_roles_are_assumed_by_their_own_service(stack: Json) -> None:
-    for role, service in [
-        ("OnJobFinishedRole", "lambda"),
-        ("OnDueRole", "lambda"),
-        ("DueScheduleRole", "scheduler"),
-        ("AlertStateMachineRole", "states"),
-    ]:
+    for role, service in SERVICES.items():
         (statement,) = stack[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
 
@@ -134,13 +140,75 @@ def test_on_due(stack: Json) -> None:
         **TABLE,
         **POLICY,
         "dynamodb:Query": {"<RunTable.Arn>"},
-        "states:StartExecution": {"<AlertStateMachine>"},
-        "sqs:SendMessage": {"<DueDeadLetterQueue.Arn>"},
-        "logs:CreateLogStream": {"<OnDueLogGroup.Arn>"},
-        "logs:PutLogEvents": {"<OnDueLogGroup.Arn>"},
-        "xray:PutTelemetryRecords": {"*"},
-        "xray:PutTraceSegments": {"*"},
+        "dynamodb:UpdateItem": {"<RunTable.Arn>"},
+        "sqs:SendMessage": {"<DeliveriesQueue.Arn>", "<DueDeadLetterQueue.Arn>"},
+        **observing("OnDue"),
     }
+
+
+def test_deliver_without_options(stack: Json) -> None:
+    here = f"{REGION}:{ACCOUNT}"
+    assert granted(stack, "DeliverRole") == {
+        "sqs:DeleteMessage": {"<DeliveriesQueue.Arn>"},
+        "sqs:GetQueueAttributes": {"<DeliveriesQueue.Arn>"},
+        "sqs:ReceiveMessage": {"<DeliveriesQueue.Arn>"},
+        "sqs:SendMessage": {"<DeliveriesQueue.Arn>", "<DeliveriesDeadLetterQueue.Arn>"},
+        **TABLE,
+        "dynamodb:BatchGetItem": {"<RunTable.Arn>"},
+        "dynamodb:Query": {"<RunTable.Arn>"},
+        **POLICY,
+        "sns:Publish": {"<AlertTopic>"},
+        "kms:Decrypt": {"<AlertTopicKey.Arn>"},
+        "kms:GenerateDataKey": {"<AlertTopicKey.Arn>"},
+        "events:PutEvents": {"<GuiderailBus.Arn>"},
+        "lambda:InvokeFunction": {"<DrawPictures.Arn>"},
+        "secretsmanager:GetSecretValue": {
+            f"arn:aws:secretsmanager:{here}:secret:guiderail/*",
+        },
+        "ssm:GetParameter": {f"arn:aws:ssm:{here}:parameter/guiderail/*"},
+        **observing("Deliver"),
+    }
+
+
+def test_deliver_reaches_what_options_name(stack: Json, full_stack: Json) -> None:
+    before, after = (granted(one, "DeliverRole") for one in (stack, full_stack))
+    added = {action: where - before.get(action, set()) for action, where in after.items()}
+    assert {action: where for action, where in added.items() if where} == {
+        "sns:Publish": {FULL["NotificationTopicArns"]},
+        "kms:Decrypt": {FULL["NotificationKeyArns"], FULL["SecretKeyArns"]},
+        "kms:GenerateDataKey": {FULL["NotificationKeyArns"]},
+        "ses:SendEmail": {FULL["SenderIdentityArns"]},
+        "ses:SendRawEmail": {FULL["SenderIdentityArns"]},
+    }
+
+
+def test_draw_pictures_reaches_nothing(full_stack: Json) -> None:
+    assert granted(full_stack, "DrawPicturesRole") == observing("DrawPictures")
+
+
+def test_on_reply_reads_one_secret_and_keeps_what_was_answered(
+    stack: Json, full_stack: Json
+) -> None:
+    secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:guiderail/slack-signing-??????"
+    before = granted(stack, "OnReplyRole")
+    assert before == {
+        **TABLE,
+        **POLICY,
+        "dynamodb:Query": {"<RunTable.Arn>"},
+        "dynamodb:UpdateItem": {"<RunTable.Arn>"},
+        "secretsmanager:GetSecretValue": {secret},
+        **observing("OnReply"),
+    }
+    after = granted(full_stack, "OnReplyRole")
+    assert after == before | {"kms:Decrypt": {FULL["SecretKeyArns"]}}
+
+
+@pytest.mark.parametrize("parameter", ["SlackSigningSecretName"])
+def test_no_secret_of_others_can_be_named(written: Json, parameter: str) -> None:
+    pattern = written["Parameters"][parameter]["AllowedPattern"]
+    assert re.match(pattern, "guiderail/slack-signing")
+    for name in ("prod/database", "guiderail/*", "guiderail/", "x/guiderail/slack"):
+        assert not re.match(pattern, name)
 
 
 def test_the_policy_that_may_be_read_is_the_one_that_is_read(stack: Json) -> None:
@@ -152,16 +220,4 @@ def test_due_schedule(stack: Json) -> None:
     assert granted(stack, "DueScheduleRole") == {
         "lambda:InvokeFunction": {"<OnDue.Arn>"},
         "sqs:SendMessage": {"<DueDeadLetterQueue.Arn>"},
-    }
-
-
-def test_alert_state_machine(stack: Json) -> None:
-    grants = granted(stack, "AlertStateMachineRole")
-    assert {
-        action: where for action, where in grants.items() if action not in WITHOUT_RESOURCE_TYPES
-    } == {
-        "sns:Publish": {"<AlertTopic>"},
-        "kms:Decrypt": {"<AlertTopicKey.Arn>"},
-        "kms:GenerateDataKey": {"<AlertTopicKey.Arn>"},
-        "events:PutEvents": {"<GuiderailBus.Arn>"},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,12 +11,16 @@ import boto3
 import msgspec
 import pytest
 from guiderail.adapters import clients
-from guiderail.bootstrap import due_changes, job_finished
+from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
+from guiderail.bootstrap import deliver, due_changes, job_finished, on_reply
+from guiderail.model.delivery import Delivery, DeliveryState
+from guiderail.model.message import Notification
 from guiderail.model.policy import STORED_FORMAT, Policy, StoredPolicy
 from guiderail_local.sagemaker import SageMaker
 
+from functions.deliver.app import handler as deliver_batch
 from functions.on_due.app import handler as on_due
-from tests.template import of_type, resolve, state_machine_definition, transform
+from tests.template import of_type, resolve, transform
 
 BUCKET = "loan-reports"
 
@@ -33,16 +36,27 @@ class Stack:
     client: Callable[[str], Any]
     table: str
     dead_letter_queue: str
-    state_machine: str
+    deliveries_queue: str
 
-    def alerts(self) -> list[dict[str, Any]]:
-        """Inputs of the executions started on the alert state machine."""
-        sfn = self.client("stepfunctions")
-        started = sfn.list_executions(stateMachineArn=self.state_machine)["executions"]
-        return [
-            json.loads(sfn.describe_execution(executionArn=e["executionArn"])["input"])
-            for e in started
+    def alerts(self) -> list[Notification]:
+        """Notifications that the topic took, oldest first."""
+        store = self.outbox
+        made = [
+            store.notification(delivery.notification)
+            for delivery in self.deliveries()
+            if delivery.channel == "topic" and delivery.state is DeliveryState.DELIVERED
         ]
+        return [notification for notification in made if notification]
+
+    @property
+    def outbox(self) -> DynamoDeliveries:
+        """The outbox, as the functions see it."""
+        return DynamoDeliveries(self.table, 1)
+
+    def deliveries(self) -> list[Delivery]:
+        """All deliveries, oldest first."""
+        today = datetime.now(UTC)
+        return list(self.outbox.deliveries(today - timedelta(days=2), today + timedelta(days=5)))
 
     def items(self) -> list[dict[str, Any]]:
         """Everything in the table."""
@@ -53,9 +67,27 @@ class Stack:
         return [item for item in self.items() if item["pk"]["S"].startswith("run#")]
 
     def minute(self, minutes: float = 1) -> dict[str, int]:
-        """The clock strikes, some minutes from now; what came of it."""
+        """The clock strikes, some minutes from now, and what is queued is delivered; what came of it."""
         time = datetime.now(UTC) + timedelta(minutes=minutes)
-        return on_due({"time": time.isoformat()}, None)
+        counts = on_due({"time": time.isoformat()}, None)
+        self.deliver()
+        return counts
+
+    def deliver(self) -> int:
+        """Hand the queue's messages to ``deliver`` until there is none; how many there were."""
+        sqs, handed = self.client("sqs"), 0
+        while messages := sqs.receive_message(
+            QueueUrl=self.deliveries_queue, MaxNumberOfMessages=8
+        ).get("Messages"):
+            records = [{"messageId": m["MessageId"], "body": m["Body"]} for m in messages]
+            failed = deliver_batch({"Records": records}, None)["batchItemFailures"]
+            assert failed == []
+            for message in messages:
+                sqs.delete_message(
+                    QueueUrl=self.deliveries_queue, ReceiptHandle=message["ReceiptHandle"]
+                )
+            handed += len(messages)
+        return handed
 
     def push(self, policy: Policy) -> None:
         """Store a policy as `guiderail policy push` does."""
@@ -94,7 +126,8 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
 
 def forget() -> None:
     """Let the next call be that of a new process."""
-    for cached in (clients.client, clients._session, job_finished, due_changes):
+    clients.forget()
+    for cached in (job_finished, due_changes, deliver, on_reply):
         cached.cache_clear()
 
 
@@ -108,13 +141,11 @@ def _make(sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch) -> Stack:
     ids["<RunTable>"] = "RunTable"
     queue = session.client("sqs").create_queue(QueueName="ReportsDeadLetterQueue")["QueueUrl"]
     ids["<ReportsDeadLetterQueue>"] = queue
-    machine = of_type(resources, "AWS::StepFunctions::StateMachine")["AlertStateMachine"]
-    arn = session.client("stepfunctions").create_state_machine(
-        name="AlertStateMachine",
-        definition=state_machine_definition(machine),
-        roleArn="arn:aws:iam::123456789012:role/alerts",
-    )["stateMachineArn"]
-    ids["<AlertStateMachine>"] = arn
+    for name in ("DeliveriesQueue", "DeliveriesDeadLetterQueue"):
+        ids[f"<{name}>"] = session.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    ids["<AlertTopic>"] = session.client("sns").create_topic(Name="AlertTopic")["TopicArn"]
+    session.client("events").create_event_bus(Name="guiderail")
+    ids["<GuiderailBus>"] = "guiderail"
     session.client("s3").create_bucket(
         Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
@@ -127,11 +158,14 @@ def _make(sagemaker: SageMaker, monkeypatch: pytest.MonkeyPatch) -> Stack:
     )
     ids["<PolicyBucket>"] = POLICIES
     functions = of_type(resources, "AWS::Lambda::Function")
-    environment = functions["OnJobFinished"]["Environment"]["Variables"]
-    assert functions["OnDue"]["Environment"]["Variables"] == environment
+    environment = {
+        name: value
+        for function in functions.values()
+        for name, value in function["Environment"]["Variables"].items()
+    }
     for name, value in environment.items():
         monkeypatch.setenv(name, ids.get(value, value))
     client: Callable[[str], Any] = session.client  # type: ignore[assignment]
-    stack = Stack(sagemaker, client, "RunTable", queue, arn)
+    stack = Stack(sagemaker, client, "RunTable", queue, ids["<DeliveriesQueue>"])
     stack.push(Policy())
     return stack

@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from guiderail.adapters import clients
+from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.adapters.dynamodb import DynamoIncidents
 from guiderail.model.incident import IncidentState
 from guiderail.model.outcome import MonitorKind
@@ -53,8 +54,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[SageMaker]:
 
 
 def _forget_clients() -> None:
-    clients.client.cache_clear()
-    clients._session.cache_clear()
+    clients.forget()
 
 
 @pytest.fixture
@@ -73,6 +73,7 @@ def cloud(incidents: DynamoIncidents) -> Cloud:
     """A run with one finding, told by the clock, an hour ago."""
     cloud = Cloud()
     cloud.incidents = incidents
+    cloud.outbox = DynamoDeliveries(incidents._table.name, 400)
     cloud.now = datetime.now(UTC) - timedelta(hours=1)
     assert cloud.run_ends(b.judgement("amount"), scope=SCOPE)
     cloud.pass_time(minutes=1)

@@ -14,11 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 from guiderail.adapters import clients
 from guiderail.adapters.clients import client
-from guiderail.adapters.dynamodb import (
-    INDEX,
-    LARGEST_CONTENT,
-    DynamoIncidents,
-)
+from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
+from guiderail.adapters.dynamo_table import LARGEST_CONTENT
+from guiderail.adapters.dynamodb import INDEX, DynamoIncidents
 from guiderail.errors import (
     ConflictError,
     GuiderailError,
@@ -28,12 +26,14 @@ from guiderail.errors import (
     TooLargeToKeepError,
     UnavailableError,
 )
+from guiderail.model.delivery import Outgoing
 from guiderail.model.finding import Subject
 from guiderail.model.incident import Incident, IncidentState, Ledger, LedgerRun, incident_id
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
 from guiderail.model.policy import Severity
 from guiderail_local.sagemaker import SageMaker
 
+from tests.outbox_contract import OutboxContract
 from tests.store_contract import (
     SCOPE,
     T0,
@@ -133,15 +133,17 @@ def test_each_step_of_the_clock_is_one_call(store: DynamoIncidents, calls: list[
     due = store.due(later(hours=1))
     previous = store.group("g1")
     store.commit_group(
-        previous, group(due_at=T0), due.notices, [notification()], audit(subject="g1")
+        previous,
+        group(due_at=T0),
+        due.notices,
+        [Outgoing(notification=notification())],
+        audit(subject="g1"),
     )
-    store.told(notification(), T0)
     store.silences(T0)
     store.sources("place")
     assert calls == [
         "Query",
         "GetItem",
-        "TransactWriteItems",
         "TransactWriteItems",
         "Query",
         "Query",
@@ -150,8 +152,7 @@ def test_each_step_of_the_clock_is_one_call(store: DynamoIncidents, calls: list[
 
 def test_times_of_expiry(store: DynamoIncidents, table: Any) -> None:
     store.commit_run(record(), ledger(), [source("i-1")], [notice("n1")], audit())
-    store.commit_group(None, group(), (), [notification()], None)
-    store.told(notification(), later(hours=1))
+    store.commit_group(None, group(), (), [Outgoing(notification=notification())], None)
     store.keep_silence(silence("s1", later(hours=2)), audit("a2", "s1"))
 
     def expiry(days: int) -> str:
@@ -164,18 +165,9 @@ def test_times_of_expiry(store: DynamoIncidents, table: Any) -> None:
     } == {
         "run Completed": expiry(RECORD_DAYS),
         "audit 2026-09-01T06:00:00.000000+00:00": expiry(AUDIT_DAYS),
-        "group notification": expiry(AUDIT_DAYS),
+        "message message": expiry(AUDIT_DAYS),
         "silences s1": str(int(later(hours=2).timestamp())),
     }
-
-
-def test_a_told_notification_stays_with_its_group(store: DynamoIncidents, table: Any) -> None:
-    store.commit_group(None, group(), (), [notification()], None)
-    store.told(notification(), later(hours=1))
-    told = [i for i in items(table) if i["sk"]["S"].startswith("notification#")]
-    assert [(i["pk"]["S"], i["sk"]["S"], i["told_at"]["S"]) for i in told] == [
-        ("group#g1", "notification#2026-09-01T06:00:00.000000+00:00#n1", "2026-09-01T07:00:00.000000+00:00")
-    ]  # fmt: skip
 
 
 def test_a_ledger_is_listed_while_it_fires(store: DynamoIncidents, table: Any) -> None:
@@ -281,7 +273,7 @@ def test_a_ledger_that_fits_no_item_is_an_error_that_says_so(store: DynamoIncide
 def test_notices_of_more_than_4_mb_are_an_error_that_says_so(store: DynamoIncidents) -> None:
     notices = [
         msgspec.structs.replace(
-            notice(f"n{number}"), section=random.Random(number).randbytes(180_000).hex()
+            notice(f"n{number}"), subject=random.Random(number).randbytes(180_000).hex()
         )
         for number in range(25)
     ]
@@ -412,3 +404,15 @@ def test_the_index_is_the_templates(table: Any) -> None:
     (index,) = described["GlobalSecondaryIndexes"]
     assert index["IndexName"] == INDEX
     assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+
+
+class TestOutboxInDynamoDB(OutboxContract):
+    """The contract of the outbox."""
+
+    @pytest.fixture
+    def incidents(self, store: DynamoIncidents) -> DynamoIncidents:
+        return store
+
+    @pytest.fixture
+    def outbox(self, store: DynamoIncidents) -> DynamoDeliveries:
+        return DynamoDeliveries(TABLE, AUDIT_DAYS)

@@ -154,7 +154,7 @@ def test_a_large_report_reaches_the_dead_letters_and_people(
     assert letter["MessageAttributes"]["reason"]["StringValue"] == "report_too_large"
     assert "GUIDERAIL_MAX_REPORT_BYTES" in letter["MessageAttributes"]["remedy"]["StringValue"]
     stack.minute()
-    assert stack.alerts()[0]["detail_type"] == "RunUnhealthy"
+    assert stack.alerts()[0].detail_type == "RunUnhealthy"
 
 
 def test_one_failing_message_does_not_repeat_the_others(stack: Stack) -> None:
@@ -275,8 +275,8 @@ def test_a_policy_that_was_pushed_holds_for_the_next_run(stack: Stack) -> None:
 
     assert stack.records()[0]["policy_version"] == {"S": "v7"}
     (alert,) = stack.alerts()
-    assert alert["attributes"]["severity"] == "critical"
-    assert alert["detail"]["incidents"][0]["labels"]["owner"] == "risk"
+    assert alert.attributes["severity"] == "critical"
+    assert alert.detail["incidents"][0]["labels"]["owner"] == "risk"
 
 
 def test_without_a_policy_everything_alerts_and_so_does_its_lack(stack: Stack) -> None:
@@ -291,7 +291,7 @@ def test_without_a_policy_everything_alerts_and_so_does_its_lack(stack: Stack) -
     stack.minute()
     stack.minute(2)
 
-    checks = {a["detail"]["incidents"][0]["labels"]["check"] for a in stack.alerts()}
+    checks = {a.detail["incidents"][0]["labels"]["check"] for a in stack.alerts()}
     assert checks == {"LessThanThreshold", "policy_missing"}
 
 

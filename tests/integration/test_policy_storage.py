@@ -17,8 +17,14 @@ from guiderail.errors import ConflictError, TooLargeToKeepError
 from guiderail.model.policy import STORED_FORMAT, Policy, StoredPolicy
 from guiderail_cli.policy_commands import policy_app
 from guiderail_cli.policy_file import compile_policy
-from guiderail_cli.policy_file import storage as storage_module
-from guiderail_cli.policy_file.storage import PolicyStore, bucket_of_stack, stored_policy
+from guiderail_cli.policy_file.storage import PolicyStore, stored_policy
+from guiderail_cli.stack_outputs import (
+    DELIVERIES_QUEUE,
+    POLICY_BUCKET,
+    RUN_TABLE,
+    Part,
+    find_parts,
+)
 from guiderail_local.sagemaker import SageMaker
 from typer.testing import CliRunner
 
@@ -374,7 +380,8 @@ def test_rollback_to_what_is_not_usable(run: Run, s3: Any) -> None:
 # --- the stack
 
 
-def test_the_bucket_of_a_stack(server: SageMaker) -> None:
+def test_the_bucket_of_a_stack(server: SageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GUIDERAIL_POLICY_BUCKET", raising=False)
     template = {
         "Resources": {
             "PolicyBucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "of-stack"}}
@@ -383,7 +390,7 @@ def test_the_bucket_of_a_stack(server: SageMaker) -> None:
     }
     cloudformation = boto3.client("cloudformation")
     cloudformation.create_stack(StackName="rails", TemplateBody=json.dumps(template))
-    assert bucket_of_stack("rails") == "of-stack"
+    assert find_parts("rails", {POLICY_BUCKET: None}) == ["of-stack"]
 
 
 def test_a_stack_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,7 +400,8 @@ def test_a_stack_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert "Pass --stack or --bucket" in ran.err
 
 
-def test_the_output_is_the_templates() -> None:
+@pytest.mark.parametrize("part", [POLICY_BUCKET, RUN_TABLE, DELIVERIES_QUEUE])
+def test_the_outputs_are_the_templates(part: Part) -> None:
     from tests.template import load
 
-    assert storage_module.OUTPUT in load()["Outputs"]
+    assert part.output in load()["Outputs"]

@@ -159,7 +159,129 @@ def test_the_audit_names_the_act(doing: list[Act], what: str) -> None:
     assert cloud.store.audit(LEDGER, 1)[0].what == what
 
 
+# --- assigning
+
+
+def test_assigning_acknowledges_in_the_name_of_the_assignee() -> None:
+    cloud = with_incident()
+
+    incident = cloud.acts().assign(INCOME, "bea", "ann", "laptop", "she knows the feed")
+
+    assert (incident.state, incident.acknowledged_by) == (IncidentState.ACKNOWLEDGED, "bea")
+    assert incident.reason is Reason.ASSIGNED
+    (audit,) = cloud.store.audit(LEDGER, 1)
+    assert (audit.what, audit.actor, audit.counts) == ("assign", "ann", {"assigned": 1})
+    assert audit.decisions[0].text == "to bea: she knows the feed"
+    assert cloud.steps == ["ledger", "policy", "commit act"]
+
+
+def test_assigned_to_the_same_again_nothing_changes() -> None:
+    cloud = with_incident()
+    first = cloud.acts().assign(INCOME, "bea", "ann")
+    cloud.steps.clear()
+    assert cloud.acts().assign(INCOME, "bea", "cid") == first
+    assert cloud.acts().acknowledge(INCOME, "cid") == first
+    assert cloud.steps == ["ledger", "ledger"]
+
+
+def test_what_somebody_has_can_be_handed_on() -> None:
+    cloud = with_incident()
+    cloud.acts().acknowledge(INCOME, "ann")
+    cloud.now += timedelta(seconds=1)
+    assert cloud.acts().assign(INCOME, "bea", "ann").acknowledged_by == "bea"
+    assert [a.what for a in cloud.store.audit(LEDGER, 2)] == ["assign", "acknowledge"]
+    assert cloud.acts().withdraw(INCOME, "bea").acknowledged_by == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ([Act.RESOLVE], "is resolved; assign needs open or acknowledged"),
+        ([Act.START_REMEDIATION], "is remediating; assign needs"),
+        ([Act.START_REMEDIATION, Act.FINISH_REMEDIATION], "is verifying; assign needs"),
+    ],
+)
+def test_what_cannot_be_assigned(before: list[Act], says: str) -> None:
+    cloud = with_incident()
+    for each in before:
+        cloud.acts().do(each, INCOME, "ann")
+    with pytest.raises(RejectedRequestError, match=says):
+        cloud.acts().assign(INCOME, "bea", "ann")
+
+
+def test_nobody_else_is_named_by_an_acknowledgement() -> None:
+    cloud = with_incident()
+    assert cloud.acts().acknowledge(INCOME, "ann").acknowledged_by == "ann"
+
+
+# --- noise
+
+
+def test_noise_is_kept_with_what_was_measured() -> None:
+    cloud = with_incident()
+    known = cloud.store.ledgers[LEDGER].incidents[INCOME]
+
+    cloud.acts().noise(INCOME, cloud.store.keep_feedback, "t1", "ann", "laptop", "each Monday")
+
+    (feedback,) = cloud.store.feedback(cloud.now)
+    assert (feedback.incident, feedback.actor, feedback.comment) == (INCOME, "ann", "each Monday")
+    assert (feedback.observed, feedback.threshold, feedback.distance) == (
+        known.observed,
+        known.threshold,
+        known.distance,
+    )
+    assert feedback.observed is not None
+    assert feedback.labels["feature"] == "income"
+    assert feedback.at == cloud.now
+    (audit,) = cloud.store.audit(LEDGER, 1)
+    assert (audit.what, audit.origin, audit.counts) == ("noise", "laptop", {"marked_noise": 1})
+    assert audit.decisions[0].about == INCOME
+    assert cloud.store.ledgers[LEDGER].incidents[INCOME] == known
+
+
+def test_noise_of_the_same_identity_is_kept_once() -> None:
+    cloud = with_incident()
+    for identity in ("t1", "t1", "t2"):
+        cloud.acts().noise(INCOME, cloud.store.keep_feedback, identity, "ann")
+    assert len(list(cloud.store.feedback(cloud.now))) == 2
+
+
+def test_noise_of_what_is_over_is_kept_too() -> None:
+    cloud = with_incident()
+    cloud.acts().resolve(INCOME, "ann")
+    cloud.acts().noise(INCOME, cloud.store.keep_feedback, "t1", "ann")
+    assert len(list(cloud.store.feedback(cloud.now))) == 1
+
+
+def test_noise_of_nothing() -> None:
+    cloud = with_incident()
+    for name in ("no-such", f"{LEDGER}-no-such"):
+        with pytest.raises(NotFoundError, match="there is no incident"):
+            cloud.acts().noise(name, cloud.store.keep_feedback, "t1", "ann")
+    assert list(cloud.store.feedback(cloud.now)) == []
+
+
 # --- silences
+
+
+def test_a_silence_of_the_same_identity_is_one() -> None:
+    cloud = Cloud()
+    match, hours = {"endpoint": "loan-*"}, timedelta(hours=1)
+    first = cloud.acts().silence(match, cloud.now + hours, "ann", identity="t1")
+    cloud.now += timedelta(minutes=30)
+    assert cloud.acts().silence(match, cloud.now + hours, "bea", identity="t1") == first
+    assert cloud.acts().silence(match, cloud.now + hours, "bea", identity="t2") != first
+    assert len(cloud.store.kept_silences) == 2
+    assert len(cloud.store.audit(first.id, 9)) == 1
+
+
+def test_an_identity_whose_silence_is_over_may_be_silenced_again() -> None:
+    cloud = Cloud()
+    for _ in range(2):
+        until = cloud.now + timedelta(hours=1)
+        made = cloud.acts().silence({"endpoint": "*"}, until, "ann", identity="t1")
+        assert made.ends_at == until
+        cloud.now = until
 
 
 def test_a_silence_is_kept_with_its_author() -> None:

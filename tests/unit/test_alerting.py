@@ -10,30 +10,33 @@ from typing import Any
 
 import msgspec
 import pytest
-from guiderail.model.alert import SUBJECT_LIMIT
 from guiderail.model.finding import AttributionShift, FeatureSummary, Finding, Subject
+from guiderail.model.incident import Incident, IncidentState
+from guiderail.model.message import Facts, Link, RunPart
 from guiderail.model.outcome import Direction, MonitorKind, Outcome, Reason
+from guiderail.model.policy import Severity
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
+from guiderail.rendering.wording import SUBJECT_LIMIT, subject_line
 from guiderail.services.alerting import (
     MOST_FINDINGS,
     attribute,
-    figure,
+    facts_of,
     finding_fields,
     finding_line,
     next_step,
     run_detail,
-    run_section,
+    run_part,
     run_subject,
     severity,
     start_command,
-    subject_line,
     worst_first,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import builders as b
+from tests.fakes import ENDED_AT
 
 PIPELINE = f"{b.ARN}:pipeline/retrain-loan-risk"
 NOTHING = RetrainingDecision(reason=Reason.RETRAINING_OFF)
@@ -43,8 +46,8 @@ SUGGESTED = RetrainingDecision(
     token="f" * 64,
     parameters={"Endpoint": b.ENDPOINT},
 )
-EXECUTION_INPUT_LIMIT = 256 * 1024
-"""Bytes of a state machine's input, and of an event."""
+EVENT_LIMIT = 256 * 1024
+"""Bytes of an event."""
 
 names = st.one_of(
     st.text(max_size=120),
@@ -52,10 +55,10 @@ names = st.one_of(
 )
 
 
-def section(
+def part(
     reading: Reading, run: Run | None = None, retraining: RetrainingDecision = NOTHING
-) -> str:
-    return run_section(run or b.run(), reading, retraining)
+) -> RunPart:
+    return run_part(run or b.run(), reading, retraining)
 
 
 def subject_of(reading: Reading, run: Run | None = None) -> str:
@@ -66,6 +69,21 @@ def detail_of(
     reading: Reading, run: Run | None = None, retraining: RetrainingDecision = NOTHING
 ) -> dict[str, Any]:
     return run_detail(run or b.run(), reading, retraining)
+
+
+def incident(**fields: Any) -> Incident:
+    known: dict[str, Any] = {
+        "id": "ledger-income",
+        "kind": MonitorKind.DATA_QUALITY,
+        "check": "baseline_drift_check",
+        "subject": Subject(feature="income"),
+        "state": IncidentState.OPEN,
+        "severity": Severity.WARNING,
+        "reason": Reason.FIRST_SEEN,
+        "first_seen": ENDED_AT,
+        "last_seen": ENDED_AT,
+    }
+    return Incident(**{**known, **fields})
 
 
 def drift(feature: str = "income", **fields: Any) -> Finding:
@@ -140,7 +158,6 @@ def test_the_body_says_what_happened_against_which_threshold() -> None:
     assert finding_line(found) == (
         "income: completeness_check: observed 71.5%, threshold 100%, bad below"
     )
-    assert "violations (violations_reported)" in section(b.reading(found))
 
 
 @pytest.mark.parametrize(
@@ -159,59 +176,102 @@ def test_the_reports_own_threshold_stands_beside_that_of_the_policy(
     assert finding_line(found, service_threshold).endswith(said)
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "2026-11-23T13:00:00Z to 2026-11-23T14:00:00Z",
-        "Rows:     900",
-        "Schedule: Loan-Risk-Hourly",
-        "data_quality of loan-risk-prod",
-        "Next step: ",
-        "console.aws.amazon.com/s3/buckets/loan-reports?region=eu-west-1"
-        "&prefix=monitoring/loan-risk-prod/loan-risk-hourly/2026/11/23/14/",
-        f"#/processing-jobs/{b.JOB_NAMES[MonitorKind.DATA_QUALITY]}",
-        "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1",
-    ],
-)
-def test_the_body_says_window_rows_and_where_to_look(said: str) -> None:
-    assert said in section(b.reading(drift()))
+def test_a_runs_part_says_outcome_window_rows_and_what_to_do() -> None:
+    said = part(b.reading(drift(), evidence=("the report lists 54",)))
+
+    assert (said.outcome, said.reasons) == ("violations", ("violations_reported",))
+    assert (said.monitor, said.endpoint) == ("data_quality", "loan-risk-prod")
+    assert said.schedule == "Loan-Risk-Hourly"
+    assert (said.window_start, said.window_end) == ("2026-11-23T13:00:00Z", "2026-11-23T14:00:00Z")
+    assert (said.rows, said.evidence) == (900, ("the report lists 54",))
+    assert said.likely_cause.startswith("Inputs moved away")
+    assert (said.retraining, said.command) == (("retraining_off",), "")
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"rows": None}, "Rows:     unknown"),
-        ({"rows": 0}, "Rows:     0"),
-        ({"evidence": ("the report lists 54",)}, "Evidence: the report lists 54"),
-    ],
-)
-def test_the_body_says_what_is_not_known(fields: dict[str, Any], said: str) -> None:
-    assert said in section(b.reading(drift(), **fields))
+HOME = "https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1"
+
+
+def test_a_runs_part_says_where_to_look() -> None:
+    assert part(b.reading(drift())).links == (
+        Link(
+            "Report",
+            "https://eu-west-1.console.aws.amazon.com/s3/buckets/loan-reports?region=eu-west-1"
+            "&prefix=monitoring/loan-risk-prod/loan-risk-hourly/2026/11/23/14/",
+        ),
+        Link("Job", f"{HOME}#/processing-jobs/{b.JOB_NAMES[MonitorKind.DATA_QUALITY]}"),
+        Link("Schedule", f"{HOME}#/model-dashboard"),
+    )
+
+
+@pytest.mark.parametrize("rows", [None, 0])
+def test_rows_may_be_unknown_and_may_be_none(rows: int | None) -> None:
+    assert part(b.reading(drift(), rows=rows)).rows == rows
 
 
 def test_a_window_that_nobody_told_is_unknown() -> None:
-    message = section(b.reading(drift()), b.run(window_start="", window_end=""))
+    said = part(b.reading(drift()), b.run(window_start="", window_end=""))
 
-    assert "Window:   unknown to unknown" in message
+    assert (said.window_start, said.window_end) == ("", "")
 
 
 def test_consoles_of_other_partitions_have_their_own_host() -> None:
     arn = "arn:aws-cn:sagemaker:cn-north-1:123456789012:processing-job/x"
 
-    message = section(b.reading(drift()), b.run(job_arn=arn, job_name="x"))
+    links = part(b.reading(drift()), b.run(job_arn=arn, job_name="x")).links
 
-    assert "https://cn-north-1.console.amazonaws.cn/" in message
+    assert {link.url.split("/")[2] for link in links} == {"cn-north-1.console.amazonaws.cn"}
 
 
 def test_names_in_links_are_quoted() -> None:
     run = b.run(report_uri="s3://loan-reports/a b/ü&x=1")
 
-    link = next(line for line in section(b.reading(drift()), run).split("\n") if "Report:" in line)
-    assert link.endswith("prefix=a%20b/%C3%BC%26x%3D1/")
+    assert part(b.reading(drift()), run).links[0].url.endswith("prefix=a%20b/%C3%BC%26x%3D1/")
 
 
-def test_without_a_report_there_is_no_link_to_it() -> None:
-    assert "Report:" not in section(b.reading(drift()), b.run(report_uri=""))
+@pytest.mark.parametrize(
+    ("fields", "labels"),
+    [({"report_uri": ""}, ["Job", "Schedule"]), ({"schedule": ""}, ["Report", "Job"])],
+)
+def test_there_is_no_link_to_what_is_not_there(fields: dict[str, str], labels: list[str]) -> None:
+    assert [link.label for link in part(b.reading(drift()), b.run(**fields)).links] == labels
+
+
+# --- facts
+
+
+def test_facts_are_what_the_run_measured_and_the_incident_remembers() -> None:
+    found = drift(
+        current=FeatureSummary("Fractional", mean=52_000.0),
+        baseline=FeatureSummary("Fractional", mean=41_000.0),
+    )
+    known = incident(values=(0.2, 0.42), times_seen=2)
+
+    assert facts_of(found, 0.05, known) == Facts(
+        observed=0.42,
+        threshold=0.1,
+        report_threshold=0.05,
+        unit="distance",
+        direction=Direction.ABOVE,
+        notes=("mean 52000 (baseline 41000)",),
+        trend=(0.2, 0.42),
+        first_seen=ENDED_AT,
+        times_seen=2,
+        description="Baseline drift distance: 0.42 exceeds threshold: 0.1",
+    )
+
+
+@pytest.mark.parametrize("own", [0.1, None])
+def test_the_reports_threshold_is_a_fact_only_where_it_is_another(own: float | None) -> None:
+    assert facts_of(drift(), own, incident()).report_threshold is None
+
+
+def test_facts_stay_small() -> None:
+    found = drift("f", description="d" * 60_000)
+
+    assert len(facts_of(found, None, incident()).description) < 400
+
+
+# --- findings
 
 
 def test_statistics_then_and_now_stand_beside_the_finding() -> None:
@@ -265,15 +325,12 @@ def test_names_from_data_bring_no_control_characters_and_no_lines(
 ) -> None:
     found = [drift(feature), drift(feature, parsed=False, observed=None, description=description)]
     refused = RetrainingDecision(reason=Reason.RETRAINING_REFUSED, note=note, pipeline_arn=PIPELINE)
-    calm = [drift("x"), drift("x", parsed=False, observed=None, description="x")]
 
-    message = section(b.reading(*found), b.run(endpoint=endpoint), refused)
-    lines = section(b.reading(*calm), b.run(), refused).count("\n")
+    said = part(b.reading(*found, evidence=(note,)), b.run(endpoint=endpoint), refused)
 
-    assert not CONTROL.search(message)
-    assert message.count("\n") == lines
-    for one in found:
-        assert not CONTROL.search(finding_line(one)) and "\n" not in finding_line(one)
+    lines = [*said.evidence, *said.retraining, *(link.url for link in said.links)]
+    lines += [finding_line(one) for one in found]
+    assert not any(CONTROL.search(line) or "\n" in line for line in lines)
 
 
 def test_worst_come_first_errors_before_warnings_then_by_distance() -> None:
@@ -306,22 +363,6 @@ def test_worst_come_first_errors_before_warnings_then_by_distance() -> None:
 )
 def test_severity_goes_by_what_is_broken(check: str, level: str) -> None:
     assert severity(b.finding(check)) == level
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (None, "fraction", "unknown"),
-        (0.8919722, "fraction", "89.1972%"),
-        (1.0, "fraction", "100%"),
-        (0.0, "fraction", "0%"),
-        (14.0, "columns", "14"),
-        (0.123456789, None, "0.123457"),
-        (math.inf, None, "inf"),
-    ],
-)
-def test_figures_are_for_people(value: float | None, unit: str | None, text: str) -> None:
-    assert figure(value, unit) == text
 
 
 # --- next step
@@ -362,10 +403,10 @@ def test_the_next_step_goes_by_the_cause(findings: list[Finding], word: str) -> 
 
 
 def test_a_suggestion_holds_the_exact_call() -> None:
-    message = section(b.reading(drift()), retraining=SUGGESTED)
+    said = part(b.reading(drift()), retraining=SUGGESTED)
 
-    assert start_command(b.run(), SUGGESTED) in message
-    assert "retraining_suggested" in message
+    assert said.command == start_command(b.run(), SUGGESTED)
+    assert said.retraining == ("retraining_suggested",)
 
 
 def test_the_call_is_whole_however_long_its_parameters_are() -> None:
@@ -373,7 +414,8 @@ def test_the_call_is_whole_however_long_its_parameters_are() -> None:
         SUGGESTED, parameters={f"Parameter{n}": "x" * 1024 for n in range(3)}
     )
 
-    assert start_command(b.run(), long) in section(b.reading(drift()), retraining=long)
+    assert part(b.reading(drift()), retraining=long).command == start_command(b.run(), long)
+    assert len(start_command(b.run(), long)) > 3000
 
 
 def test_a_refusal_holds_the_call_and_why() -> None:
@@ -381,10 +423,10 @@ def test_a_refusal_holds_the_call_and_why() -> None:
         SUGGESTED, reason=Reason.RETRAINING_REFUSED, note="access denied"
     )
 
-    message = section(b.reading(drift()), retraining=refused)
+    said = part(b.reading(drift()), retraining=refused)
 
-    assert "retraining_refused (access denied)" in message
-    assert start_command(b.run(), refused) in message
+    assert said.retraining == ("retraining_refused (access denied)",)
+    assert said.command == start_command(b.run(), refused)
 
 
 def test_a_started_pipeline_is_named_and_its_call_left_out() -> None:
@@ -392,10 +434,10 @@ def test_a_started_pipeline_is_named_and_its_call_left_out() -> None:
         SUGGESTED, reason=Reason.RETRAINING_STARTED, execution_arn=f"{PIPELINE}/execution/a1"
     )
 
-    message = section(b.reading(drift()), retraining=started)
+    said = part(b.reading(drift()), retraining=started)
 
-    assert f"started: {PIPELINE}/execution/a1" in message
-    assert "start-pipeline-execution" not in message
+    assert said.retraining[1] == f"started: {PIPELINE}/execution/a1"
+    assert said.command == ""
     detail = detail_of(b.reading(drift()), retraining=started)
     assert detail["retraining"]["execution_arn"] == f"{PIPELINE}/execution/a1"
 
@@ -472,7 +514,7 @@ def test_an_infinite_number_is_null_and_says_which(observed: float, text: str | 
 
 def size(reading: Reading) -> int:
     """Bytes that one run adds to a message and its event."""
-    return len(msgspec.json.encode((section(reading), detail_of(reading))))
+    return len(msgspec.json.encode((part(reading), detail_of(reading))))
 
 
 def test_many_findings_stay_small() -> None:
@@ -482,7 +524,7 @@ def test_many_findings_stay_small() -> None:
 
     assert detail["finding_count"] == 2000
     assert len(detail["findings"]) == MOST_FINDINGS
-    assert size(many) < EXECUTION_INPUT_LIMIT
+    assert size(many) < EVENT_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -504,15 +546,15 @@ def test_many_findings_stay_small() -> None:
         ),
     ],
 )
-def test_long_names_do_not_outgrow_what_an_execution_takes(found: Finding) -> None:
-    assert size(b.reading(*[found] * MOST_FINDINGS)) < EXECUTION_INPUT_LIMIT
+def test_long_names_do_not_outgrow_what_an_event_takes(found: Finding) -> None:
+    assert size(b.reading(*[found] * MOST_FINDINGS)) < EVENT_LIMIT
     assert len(finding_line(found)) < 2000
 
 
-def test_long_evidence_does_not_outgrow_what_an_execution_takes() -> None:
+def test_long_evidence_does_not_outgrow_what_an_event_takes() -> None:
     reading = b.reading(drift(), evidence=tuple("é" * 60_000 for _ in range(20)))
 
-    assert size(reading) < EXECUTION_INPUT_LIMIT
+    assert size(reading) < EVENT_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from guiderail import bootstrap
+from guiderail.model.delivery import DeliveryState
 from guiderail.model.outcome import Outcome, Reason
+from guiderail.model.policy import ChannelKind
 from guiderail.reports.run_files import Files, parse_run
 from guiderail.services import tightening
+from guiderail.services.outbox import BUS, TOPIC
 from guiderail.services.reading import read_outcome
+from guiderail.settings import settings_from
+from guiderail_local.sink import Sink
+from msgspec.structs import replace
 
 from benchmarks import __main__ as main
-from benchmarks import calls, mutations, report_files, result, storm
+from benchmarks import calls, delivering, mutations, report_files, result, storm
+from benchmarks.functions_here import as_deployed
 from benchmarks.parsing import (
     BASELINE_ROWS,
     JUDGES_EVERYTHING,
@@ -115,6 +123,10 @@ def test_comparators_are_there() -> None:
         "bare",
         "imports_evidently",
         "imports_sagemaker",
+        "pictures_cairosvg",
+        "pictures_matplotlib",
+        "pictures_resvg",
+        "pictures_vl_convert",
         "usual",
     }
 
@@ -165,7 +177,44 @@ def test_the_stand_in_remembers_what_is_written() -> None:
         calls.tell(datetime.now(UTC) + timedelta(minutes=1), stub.url)
         calls.tell(datetime.now(UTC) + timedelta(minutes=1), stub.url)
 
-    assert stub.calls["StartExecution"] == 1
+    assert stub.calls["SendMessageBatch"] == 1
+    assert len(stub.queued) == 2, "one for the topic, one for the bus"
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(
+    ("kind", "calls_to_aws"),
+    [
+        (ChannelKind.WEBHOOK, {"BatchGetItem": 2, "TransactWriteItems": 6, "GetSecretValue": 1}),
+        (ChannelKind.SLACK, {"BatchGetItem": 2, "TransactWriteItems": 6, "GetSecretValue": 1}),
+        (ChannelKind.TOPIC, {"BatchGetItem": 2, "TransactWriteItems": 6, "Publish": 2}),
+        (ChannelKind.BUS, {"BatchGetItem": 2, "TransactWriteItems": 6, "PutEvents": 2}),
+    ],
+)
+def test_what_is_measured_is_delivered(kind: ChannelKind, calls_to_aws: dict[str, int]) -> None:
+    with Sink() as sink:
+        there = sink.channels(delivering.RECEIVER)
+        channel = there.get(kind, {"topic": TOPIC, "bus": BUS}.get(kind.value, TOPIC))
+        channel = replace(channel, pictures=False)
+        policy = delivering.policy_of({kind: channel} if kind in there else {})
+        with StubAws(policy=policy, secrets=sink.secrets()) as stub, as_deployed(stub.url):
+            delivering.deliver_all(delivering.batches(2, channel))
+            today = datetime.now(UTC)
+            outbox = bootstrap.build_deliveries(settings_from())
+            kept = list(outbox.deliveries(today - timedelta(days=1), today))
+        taken = sink.taken(kind)
+
+    assert [d.state for d in kept] == [DeliveryState.DELIVERED] * 2
+    assert len(taken) == (2 if kind in there else 0)
+    assert stub.calls == {**calls_to_aws, "GetObject": 1, "Query": stub.calls["Query"]}
+
+
+def test_messages_that_are_delivered_are_those_of_a_run_with_18_findings() -> None:
+    made = delivering.outgoing(3, TOPIC, datetime.now(UTC))
+
+    assert len({m.notification.id for m in made}) == len({m.notification.group for m in made}) == 3
+    assert {len(m.notification.rows) for m in made} == {18}
+    assert all(m.notification.distributions for m in made)
 
 
 def test_schedules_of_a_storm_are_half_clean_and_every_endpoint_has_a_fault() -> None:

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from guiderail.adapters.dynamodb import LARGEST_CONTENT
+from guiderail.adapters.dynamo_table import LARGEST_CONTENT
 from guiderail.errors import AccessDeniedError, GuiderailError, ThrottledError, UnavailableError
+from guiderail.model.delivery import DeliveryState
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import (
     EscalationStep,
@@ -24,7 +25,7 @@ from guiderail.ports import Due
 from guiderail.services.incident_cycle import Act
 
 from tests import builders as b
-from tests.fakes import Cloud, Crash, scope_of
+from tests.fakes import Cloud, Crash, scope_of, text_of
 
 INCOME = b.id_of(b.judgement())
 
@@ -81,32 +82,31 @@ def test_what_is_due_in_a_few_minutes_comes_along() -> None:
     assert cloud.alerts[0].detail["incident_count"] == 2
 
 
-def test_with_nothing_due_two_reads_are_all() -> None:
+def test_with_nothing_due_three_reads_are_all() -> None:
     cloud = Cloud()
     assert cloud.due_changes()().messages == 0
-    assert cloud.steps == ["policy", "ledger", "due"]
+    assert cloud.steps == ["policy", "ledger", "overdue", "due"]
 
 
 def test_the_time_of_the_event_is_the_time_it_works_with() -> None:
     cloud = waiting()
     assert cloud.due_changes()(cloud.now + timedelta(days=1)).messages == 1
-    assert next(iter(cloud.store.told_at.values())) == cloud.now + timedelta(days=1)
+    assert next(iter(cloud.store.messages.values())).made_at == cloud.now + timedelta(days=1)
 
 
 def test_a_message_is_marked_measured_and_logged() -> None:
     cloud = waiting()
     cloud.pass_time(minutes=1)
     assert cloud.metric("Notifications") == [{"receiver": "team", "reason": "first_seen"}]
-    assert len(cloud.store.notifications_told) == 1
-    (line,) = [fields for message, fields in cloud.lines if message == "people told"]
+    assert [d.state for d in cloud.store.outbox.values()] == [DeliveryState.DELIVERED] * 2
+    (line,) = [fields for message, fields in cloud.lines if message == "people are told"]
     assert line["reasons"] == ["first_seen"]
-    (alert,) = cloud.alerts
-    assert alert.detail["alert_id"] == alert.alert_id
+    assert line["channels"] == ["topic", "bus"]
     assert {"endpoint": "loan-risk-prod", "monitor": "custom", "reason": "first_seen"} in (
         cloud.metric("Decisions")
     )
     told = [e for e in cloud.store.audit_entries if e.what == "told"]
-    assert told[0].run == {"notifications": [alert.alert_id]}
+    assert told[0].run == {"notifications": list(cloud.store.messages)}
 
 
 def test_a_repeat_is_no_latency_of_an_alert() -> None:
@@ -214,7 +214,7 @@ def two_groups() -> Cloud:
     return cloud
 
 
-@pytest.mark.parametrize("step", ["group", "commit group", "publish", "told", "sources"])
+@pytest.mark.parametrize("step", ["group", "commit group", "sources"])
 @pytest.mark.parametrize("error", [ThrottledError("slow down"), AccessDeniedError("no")])
 def test_one_group_that_cannot_be_told_does_not_keep_the_other_waiting(
     step: str, error: GuiderailError
@@ -228,7 +228,7 @@ def test_one_group_that_cannot_be_told_does_not_keep_the_other_waiting(
 
     cloud.due_changes()()
     assert sorted(a.attributes["endpoint"] for a in cloud.alerts) == ["churn", "fraud"]
-    assert len(cloud.store.notifications_told) == 2
+    assert len(cloud.store.messages) == 2
     assert all(isinstance(row, str) for row in cloud.store.due_rows.values()), "repeats alone wait"
 
 
@@ -242,19 +242,19 @@ def test_an_error_at_any_other_step_loses_nothing(step: str) -> None:
     assert len(cloud.alerts) == 2
 
 
-def test_a_message_that_cannot_be_published_comes_first_the_next_time() -> None:
+def test_a_delivery_that_could_not_be_queued_is_looked_at_again() -> None:
     cloud = waiting()
     cloud.now += timedelta(minutes=1)
-    cloud.failures["publish"] = [UnavailableError("down")]
+    cloud.failures["queue"] = [UnavailableError("down")]
     with pytest.raises(UnavailableError):
         cloud.due_changes()()
-    (waits,) = cloud.store.due(cloud.now).notifications
+    assert cloud.sent == []
 
-    cloud.now += timedelta(minutes=1)
-    told = cloud.due_changes()()
+    cloud.pass_time(minutes=5)
 
-    assert told.messages == 1
-    assert list(cloud.published) == [waits.id]
+    assert sorted(s.channel.name for s in cloud.sent) == ["bus", "topic"]
+    cloud.pass_time(minutes=30)
+    assert len(cloud.sent) == 2
 
 
 def test_a_crash_at_any_step_of_a_busy_hour_tells_everything_once() -> None:
@@ -318,7 +318,7 @@ def test_a_failed_run_hides_drift_that_another_schedule_sees_until_it_is_over() 
     cloud.pass_time(minutes=10)
     (alert,) = cloud.alerts
     assert alert.detail_type == "RunUnhealthy"
-    assert "1 inhibited_by: incident" in alert.message
+    assert "1 inhibited_by: incident" in text_of(alert)
     assert "inhibited_by" in decided(cloud)
 
     for _ in range(2):
@@ -436,7 +436,7 @@ def test_trouble_with_the_policy_is_an_incident_about_itself(trouble: Reason) ->
     cloud.in_force.trouble, cloud.in_force.evidence = trouble, "no object policy.json"
     cloud.pass_time(minutes=30)
     assert about_policy(cloud) == [("IncidentOpened", trouble.value)]
-    assert "no object policy.json" in cloud.alerts[0].message
+    assert "no object policy.json" in cloud.alerts[0].rows[0].line
     (incident,) = cloud.all_incidents()
     missing = trouble is Reason.POLICY_MISSING
     assert incident.severity is (Severity.INFO if missing else Severity.ERROR)

@@ -100,7 +100,7 @@ class World(Cloud):
         return found.id
 
     def explain(self, name: str) -> Explanation:
-        return explained(self.acts(), name, self.now)
+        return explained(self.acts(), self.store, name, self.now)
 
     def text(self, name: str) -> str:
         return "\n".join(lines_of(self.explain(name)))

@@ -9,9 +9,10 @@ import pytest
 from guiderail.model.incident import IncidentState, Ledger
 from guiderail.model.judgement import Judgement
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
-from guiderail.model.policy import Policy, Severity
+from guiderail.model.policy import Policy, Receiver, Severity
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading
+from guiderail.reports.run_files import ParsedRun
 from guiderail.services.following import MOST_DECISIONS, Followed, Judged, follow
 
 from tests import builders as b
@@ -34,6 +35,7 @@ class Runs:
         *judgements: Judgement,
         outcome: Outcome | None = None,
         answer: Reason = Reason.RETRAINING_OFF,
+        parsed: ParsedRun | None = None,
         **fields: Any,
     ) -> Followed:
         self.hour += 1
@@ -48,7 +50,12 @@ class Runs:
         followed = follow(
             self.ledger,
             b.run(key=f"run-{self.hour}#Completed", ended_at=now, **fields),
-            Judged(scope=SCOPE, reading=reading, judgements=judgements),
+            Judged(
+                scope=SCOPE,
+                reading=reading,
+                judgements=judgements,
+                parsed=parsed,
+            ),
             self.policy,
             retrain,
             now,
@@ -66,13 +73,44 @@ def test_a_run_that_the_ledger_never_saw_begins_it() -> None:
     assert entry.incident == incident.id
     assert list(incident.groups) == [notice.group]
     assert notice.detail["outcome"] == "violations"
-    assert notice.section.startswith("Outcome:")
+    assert notice.run is not None and notice.run.outcome == "violations"
     assert followed.record.policy_version == followed.audit.policy_version == "built-in"
 
 
 def test_the_line_of_an_entry_is_what_the_run_saw() -> None:
     (notice,) = Runs().run(b.judgement()).notices
     assert notice.entries[0].line.startswith("income: baseline_drift_check: observed 0.4")
+
+
+def test_the_facts_of_an_entry_are_what_the_run_measured() -> None:
+    runs = Runs()
+    runs.run(b.judgement(observed=0.4))
+    (notice,) = runs.run(b.judgement(observed=0.9, distance=0.8)).notices
+    (facts,) = notice.facts.values()
+    assert list(notice.facts) == [notice.entries[0].incident]
+    assert (facts.observed, facts.threshold) == (0.9, 0.1)
+    assert (facts.trend, facts.times_seen) == ((0.4, 0.9), 2)
+
+
+def test_the_facts_of_an_end_are_what_the_ledger_remembers() -> None:
+    runs = Runs()
+    runs.run(b.judgement(observed=0.4))
+    runs.run()
+    (notice,) = runs.run().notices
+    (facts,) = notice.facts.values()
+    assert not notice.entries[0].firing
+    assert (facts.observed, facts.times_seen) == (0.4, 1)
+
+
+def test_distributions_go_with_the_notices() -> None:
+    files = {"statistics.json": b.statistics(b.numerical("income"))}
+    shows = Policy(receivers={"team": Receiver(name="team")})
+    (notice,) = Runs(shows).run(b.judgement(), parsed=b.parsed(files, files)).notices
+    (shown,) = notice.distributions
+    (notice,) = Runs().run(b.judgement(), parsed=b.parsed(files, files)).notices
+    assert notice.distributions == (), "the topic alone shows none"
+    assert shown.feature == "income"
+    assert shown.baseline == shown.current
 
 
 def test_a_clean_run_without_incidents_tells_nobody() -> None:

@@ -12,11 +12,13 @@ import pytest
 from guiderail.errors import GuiderailError, MalformedEventError
 from guiderail.model.event import parse_job_event
 from guiderail.model.incident import Ledger, Scope
+from guiderail.model.message import Rendering
 from guiderail.model.notice import Group
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
 from guiderail.model.policy import Policy
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
+from guiderail.rendering import plain_text
 from guiderail.reports.analysis import read_analysis
 from guiderail.reports.constraints import read_constraints
 from guiderail.reports.run_files import ParsedRun
@@ -340,7 +342,8 @@ def sent(reading: Reading, run: Run | None = None) -> None:
         (told,) = settled.notifications
         assert told.subject.isascii() and told.subject.isprintable() and len(told.subject) < 100
         assert msgspec.json.decode(msgspec.json.encode(told.detail)) == told.detail
-        assert len(told.message.encode()) < 256 * 1024
+        assert len(msgspec.msgpack.encode(told)) < 256 * 1024
+        assert len(plain_text.render(told, Rendering()).encode()) < 128 * 1024
 
 
 LISTED = WHOLE["violations"][1]

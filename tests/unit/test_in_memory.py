@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from guiderail.errors import ConflictError
+from guiderail.model.delivery import Outgoing
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import Policy
 from guiderail_cli.in_memory import FixedPolicies, InMemoryIncidents
 
+from tests.outbox_contract import OutboxContract
 from tests.store_contract import (
     SCOPE,
     T0,
@@ -64,14 +66,13 @@ def test_writers_of_one_ledger_lose_nothing(store: InMemoryIncidents) -> None:
 
 def test_what_is_inside_can_be_looked_at(store: InMemoryIncidents) -> None:
     Writes(store).run(record(), 0, notice("n1", later(seconds=5)))
-    store.commit_group(None, group(), (), [notification(made_at=T0)], None)
+    store.commit_group(None, group(due_at=T0), (), [Outgoing(notification=notification())], None)
     assert store.next_due == T0
-    store.told(notification(made_at=T0), later(seconds=1))
+    store.commit_group(store.groups["g1"], group(), (), (), None)
     assert store.next_due == later(seconds=5)
     assert store.runs == {record().run.key: record()}
-    assert store.groups["g1"].version == 1
-    assert list(store.notifications_told) == ["n1"]
-    assert store.told_at == {"n1": later(seconds=1)}
+    assert store.groups["g1"].version == 2
+    assert store.messages == {"n1": notification()}
     assert store.audit_entries == [audit()]
 
 
@@ -95,3 +96,15 @@ def test_a_fixed_policy_is_the_one_that_was_set_last() -> None:
         Reason.POLICY_UNREADABLE,
         "not JSON",
     )
+
+
+class TestOutboxInMemory(OutboxContract):
+    """The contract of the outbox."""
+
+    @pytest.fixture
+    def incidents(self, store: InMemoryIncidents) -> InMemoryIncidents:
+        return store
+
+    @pytest.fixture
+    def outbox(self, store: InMemoryIncidents) -> InMemoryIncidents:
+        return store

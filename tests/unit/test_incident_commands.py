@@ -57,6 +57,7 @@ def guiderail(
     """Run the command in this process, on the world's stores."""
     for module in (incident_commands, explain_command):
         monkeypatch.setattr(module, "connect", lambda *_: world.acts())
+        monkeypatch.setattr(module, "connect_outbox", lambda *_: world.store)
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["guiderail", *map(str, arguments)])

@@ -704,6 +704,12 @@ def test_resolving_by_hand_ends_the_flapping() -> None:
 FIRING = (S.OPEN, S.ACKNOWLEDGED, S.REMEDIATING, S.VERIFYING)
 ALLOWED = {
     Act.ACKNOWLEDGE: ((S.OPEN,), S.ACKNOWLEDGED, ChangeKind.ACKNOWLEDGED, Reason.ACKNOWLEDGED),
+    Act.ASSIGN: (
+        (S.OPEN, S.ACKNOWLEDGED),
+        S.ACKNOWLEDGED,
+        ChangeKind.ACKNOWLEDGED,
+        Reason.ASSIGNED,
+    ),
     Act.WITHDRAW: (
         (S.ACKNOWLEDGED,),
         S.OPEN,
@@ -759,8 +765,9 @@ def test_every_act_in_every_state(doing: Act, state: IncidentState) -> None:
         change = life.act(doing, actor="bea")
         assert change == Change(life.income, kind, reason, "bea")
         assert (life.income.state, life.income.reason) == (go_to, reason)
-        assert life.income.acknowledged_by == ("bea" if doing is Act.ACKNOWLEDGE else "")
-        assert life.act(doing) is None, "done already"
+        takes_it_on = doing in (Act.ACKNOWLEDGE, Act.ASSIGN)
+        assert life.income.acknowledged_by == ("bea" if takes_it_on else "")
+        assert life.act(doing, actor="bea") is None, "done already"
     elif state is go_to:
         assert life.act(doing) is None
         assert life.ledger == before

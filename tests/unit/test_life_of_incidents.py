@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 from guiderail.errors import GuiderailError, RejectedRequestError, UnavailableError
-from guiderail.model.alert import Alert
+from guiderail.model.delivery import Outgoing
 from guiderail.model.incident import Incident, IncidentState, Ledger, LedgerRun, Scope
 from guiderail.model.judgement import Judgement
-from guiderail.model.notice import Group, Notice, Notification
+from guiderail.model.message import MessageKind, Notification
+from guiderail.model.notice import Group, Notice
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import (
     EscalationStep,
@@ -103,20 +104,25 @@ class Telling(Cloud):
             previous: Group | None,
             group: Group,
             absorbed: Sequence[Notice],
-            notifications: Sequence[Notification],
+            outgoing: Sequence[Outgoing],
             audit: Any,
         ) -> None:
-            commit(previous, group, absorbed, notifications, audit)
+            commit(previous, group, absorbed, outgoing, audit)
             for notice in absorbed:
                 self.open_changes |= {(notice.group, e.incident) for e in notice.entries}
-            for notification in notifications:
-                self._check(notification)
+            for one in outgoing:
+                self._check(one.notification)
 
         self.store.commit_group = commit_group  # type: ignore[method-assign]
 
     def _check(self, notification: Notification) -> None:
         assert notification.id not in self.made, "two messages with one id"
+        # the end is told to everybody who heard of it, an escalation's receivers included
+        same = [n for n in self.made.values() if (n.group, n.number) == _place(notification)]
         self.made[notification.id] = notification
+        if same and notification.kind is MessageKind.RESOLVED:
+            assert notification.receiver not in {n.receiver for n in same}
+            return
         for incident in notification.detail["incidents"]:
             if not incident["news"] or Reason.ESCALATED in notification.reasons:
                 continue
@@ -126,10 +132,9 @@ class Telling(Cloud):
             self.open_changes.discard(change)
             self.news_at.setdefault(incident["id"], []).append(notification.made_at)
 
-    def publish(self, alert: Alert) -> None:
-        known = self.published.get(alert.alert_id)
-        assert known in (None, alert), "another message under the same id"
-        super().publish(alert)
+
+def _place(notification: Notification) -> tuple[str, int]:
+    return notification.group, notification.number
 
 
 class Life(RuleBasedStateMachine):

@@ -16,14 +16,17 @@ from guiderail.model.incident import (
     Ledger,
     incident_id,
 )
+from guiderail.model.message import Facts
 from guiderail.model.notice import Notice
-from guiderail.model.outcome import MonitorKind, Reason
+from guiderail.model.outcome import Direction, MonitorKind, Reason
 from guiderail.model.policy import Match, Policy, Route, Severity
 from guiderail.services.notices import (
     MOST_ENTRIES,
+    MOST_FACTS,
     MOST_GROUPS,
     Telling,
     entry_of,
+    facts_of_incident,
     notices_of,
     sources_of,
     with_groups,
@@ -190,6 +193,19 @@ def test_an_entry_says_what_routes_and_people_need() -> None:
     )
 
 
+def test_an_entry_names_its_subject_and_its_runbook() -> None:
+    ledger, (change,) = opened(incident(runbook="https://wiki/drift", owner="risk"))
+    made = entry_of(ledger, change)
+    assert (made.name, made.runbook) == ("income", "https://wiki/drift")
+    assert made.labels["owner"] == "risk"
+
+
+def test_the_name_of_thousands_of_columns_is_cut() -> None:
+    columns = Subject(columns=tuple(f"column_{n}" for n in range(12_000)))
+    ledger, (change,) = opened(incident(subject=columns))
+    assert len(entry_of(ledger, change).name) < 300
+
+
 def test_an_entry_may_say_what_the_run_saw() -> None:
     ledger, (change,) = opened(incident())
     assert entry_of(ledger, change, "income is off").line == "income is off"
@@ -224,6 +240,7 @@ def test_incidents_beyond_the_most_share_an_entry(count: int) -> None:
         (rest,) = [e for e in notice.entries if e.incident.endswith("-rest")]
         assert rest.line == f"and {count - MOST_ENTRIES} more incidents of this schedule"
         assert "feature" not in rest.labels
+        assert rest.incident not in notice.facts
         assert rest.labels["endpoint"] == SCOPE.endpoint
 
 
@@ -266,6 +283,60 @@ def test_the_shared_entry_stays_until_none_of_the_run_is_left() -> None:
             i.state.is_firing for i in cloud.all_incidents()
         )
     assert cloud.alerts[-1].detail_type == "IncidentResolved"
+
+
+# --- facts
+
+
+def test_the_worst_entries_bring_what_was_measured() -> None:
+    features = [incident(f"f{n}", distance=float(n)) for n in range(MOST_ENTRIES + 5)]
+    (notice,) = told(*opened(*features), Policy())
+    assert list(notice.facts) == [entry.incident for entry in notice.entries[:MOST_FACTS]]
+
+
+def test_what_the_run_measured_goes_before_what_the_ledger_knows() -> None:
+    income, age = incident("income", observed=0.2), incident("age", observed=0.3)
+    ledger, changes = opened(income, age)
+    ledger, routed, _ = with_groups(ledger, changes, Policy(), {})
+    measured = Facts(observed=0.9)
+    (notice,) = notices_of(
+        ledger,
+        routed,
+        Policy(),
+        Telling(id="run"),
+        ENDED_AT,
+        facts_of=lambda i: measured if i.id == income.id else None,
+    )
+    assert notice.facts[income.id] == measured
+    assert notice.facts[age.id].observed == 0.3
+
+
+def test_facts_of_a_ledger() -> None:
+    known = incident(
+        observed=0.42,
+        threshold=0.3,
+        service_threshold=0.1,
+        unit="fraction",
+        values=(0.31, 0.42),
+        times_seen=2,
+        description="off",
+    )
+    assert facts_of_incident(known) == Facts(
+        observed=0.42,
+        threshold=0.3,
+        report_threshold=0.1,
+        unit="fraction",
+        trend=(0.31, 0.42),
+        first_seen=ENDED_AT,
+        times_seen=2,
+        description="off",
+    )
+
+
+def test_the_direction_of_a_run_outlives_its_other_facts() -> None:
+    before = Facts(direction=Direction.BELOW, notes=("mean 1 (baseline 2)",))
+    later = facts_of_incident(incident(), before)
+    assert (later.direction, later.notes) == (Direction.BELOW, ())
 
 
 # --- what hides others

@@ -121,6 +121,7 @@ def test_check_as_json(run: Run) -> None:
         "file": "guiderail.yaml",
         "usable": False,
         "version": None,
+        "receivers": {},
         "errors": 1,
         "warnings": 0,
         "problems": [problem],
@@ -181,6 +182,54 @@ def test_explain_in_words(run: Run) -> None:
     assert "Route growth (line 15) tells ops; one message for endpoint=loans, team=growth" in words
     assert "only within office; boss after 1 h if nobody acknowledges." in words
     assert "asks for tags; name them with --tag" in words
+
+
+REACHED = """\
+version: 1
+routes:
+  receiver: ops
+  at_most: {messages: 20, within: 2h}
+  escalation: [{after: 1h, receiver: boss}]
+receivers:
+  ops:
+    channels:
+      - webhook: {secret: guiderail/ops}
+      - webhook: {secret: guiderail/spare}
+        name: the spare one
+    fallback: boss
+  boss:
+    channels: [pagerduty: {secret: guiderail/pager}]
+  quiet: {}
+"""
+
+
+def test_check_tells_how_receivers_are_reached(run: Run) -> None:
+    write(REACHED)
+    assert run("check", "guiderail.yaml").out.splitlines()[1:-1] == [
+        "ops is reached over ops/webhook, the spare one (webhook); if a channel is given up: "
+        "boss (boss/pagerduty), then the stack's topic",
+        "boss is reached over boss/pagerduty; if a channel is given up: the stack's topic",
+    ]
+    receivers = run("check", "guiderail.yaml", "--json").document["receivers"]
+    assert receivers["ops"]["channels"][1] == {"name": "the spare one", "kind": "webhook"}
+    assert receivers["ops"]["fallbacks"] == ["boss"]
+    assert receivers["quiet"] == {"channels": [], "fallbacks": []}
+
+
+def test_explain_tells_how_receivers_are_reached(run: Run) -> None:
+    write(REACHED)
+    told = " ".join(run("explain", "guiderail.yaml", *DRIFT).out.split())
+    assert "beyond 20 within 2 h in a digest" in told
+    assert "ops is reached over ops/webhook, the spare one (webhook); if a channel" in told
+    assert (
+        "boss is reached over boss/pagerduty; if a channel is given up: the stack's topic." in told
+    )
+    (route,) = run("explain", "guiderail.yaml", *DRIFT, "--json").document["routes"]
+    assert [c["name"] for c in route["channels"]] == ["ops/webhook", "the spare one"]
+    assert route["fallbacks"] == ["boss"]
+    assert route["at_most"] == {"messages": 20, "within": 7200.0}
+    (step,) = route["escalation"]
+    assert step["channels"] == [{"name": "boss/pagerduty", "kind": "pagerduty"}]
 
 
 def test_explain_with_tags(run: Run) -> None:

@@ -10,7 +10,10 @@ from guiderail.settings import Settings, settings_from
 
 NEEDED = {
     "GUIDERAIL_TABLE": "guiderail-runs",
-    "GUIDERAIL_ALERT_STATE_MACHINE": "arn:aws:states:eu-west-1:123456789012:stateMachine:alerts",
+    "GUIDERAIL_TOPIC": "arn:aws:sns:eu-west-1:123456789012:alerts",
+    "GUIDERAIL_BUS": "guiderail",
+    "GUIDERAIL_DELIVERIES_QUEUE": "https://sqs.eu-west-1.amazonaws.com/123456789012/deliveries",
+    "GUIDERAIL_DELIVERIES_DEAD_LETTER_QUEUE": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead",
     "GUIDERAIL_DEAD_LETTER_QUEUE": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead",
 }
 
@@ -18,7 +21,14 @@ NEEDED = {
 def test_only_three_variables_have_no_default() -> None:
     assert settings_from(NEEDED) == Settings(
         table="guiderail-runs",
-        alert_state_machine=NEEDED["GUIDERAIL_ALERT_STATE_MACHINE"],
+        topic="arn:aws:sns:eu-west-1:123456789012:alerts",
+        bus="guiderail",
+        deliveries_queue=NEEDED["GUIDERAIL_DELIVERIES_QUEUE"],
+        deliveries_dead_letter_queue=NEEDED["GUIDERAIL_DELIVERIES_DEAD_LETTER_QUEUE"],
+        reply_url="",
+        draw_function="",
+        slack_signing_secret="",
+        slack_hooks="https://hooks.slack.com/",
         dead_letter_queue=NEEDED["GUIDERAIL_DEAD_LETTER_QUEUE"],
         retraining_plan=(RetrainingRule("*", RetrainingMode.SUGGEST),),
         minimum_rows=30,

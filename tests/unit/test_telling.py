@@ -9,15 +9,22 @@ from typing import Any
 
 import msgspec
 import pytest
-from guiderail.model.alert import SUBJECT_LIMIT
 from guiderail.model.incident import ChangeKind
+from guiderail.model.message import (
+    Distribution,
+    Facts,
+    MessageKind,
+    Notification,
+    Row,
+    RowState,
+    RunPart,
+)
 from guiderail.model.notice import (
     Entry,
     Group,
     Held,
     InhibitionSource,
     Notice,
-    Notification,
     Silence,
 )
 from guiderail.model.outcome import Reason
@@ -30,12 +37,16 @@ from guiderail.model.policy import (
     Severity,
     WeeklyHours,
 )
+from guiderail.rendering.wording import SUBJECT_LIMIT
 from guiderail.services.telling import (
+    MOST_BYTES_OF_MESSAGE,
+    MOST_FACTS,
     MOST_LINES,
-    MOST_SECTIONS,
+    MOST_RUNS,
     Settled,
     Surroundings,
     hiding_place,
+    sentence_of,
     settle,
 )
 from msgspec.structs import replace
@@ -59,7 +70,12 @@ KINDS = {
     Reason.RESOLVED: ChangeKind.RESOLVED,
     Reason.ACKNOWLEDGED: ChangeKind.ACKNOWLEDGED,
     Reason.ACKNOWLEDGEMENT_WITHDRAWN: ChangeKind.ACKNOWLEDGED,
+    Reason.REMEDIATION_STARTED: ChangeKind.REMEDIATING,
+    Reason.REMEDIATION_FINISHED: ChangeKind.VERIFYING,
+    Reason.REMEDIATION_FAILED: ChangeKind.REOPENED,
 }
+RUN = RunPart(outcome="violations", monitor="data_quality")
+_QUIET = (MessageKind.ACKNOWLEDGED, MessageKind.REMEDIATION)
 
 
 def entry(name: str = "income", reason: Reason = Reason.FIRST_SEEN, **fields: Any) -> Entry:
@@ -71,6 +87,7 @@ def entry(name: str = "income", reason: Reason = Reason.FIRST_SEEN, **fields: An
         "firing": reason is not Reason.RESOLVED,
         "line": f"{name} is off",
         "labels": {**LABELS, "feature": name},
+        "name": name,
         "acknowledged": reason is Reason.ACKNOWLEDGED,
     }
     return Entry(**{**known, **fields})
@@ -91,10 +108,11 @@ class Watch:
             id="g1", route="default", labels={"endpoint": "loan-risk", "monitor": "data_quality"}
         )
         self.told: list[Notification] = []
+        self.quiet: list[Notification] = []
         self.settled = Settled(group=self.group)
 
     def look(self, *entries: Entry, after: float = 0, **notice: Any) -> tuple[Notification, ...]:
-        """Let minutes pass and look at the group, with what came in since."""
+        """Let minutes pass and look at the group, with what came in since; what people are told."""
         self.now += timedelta(minutes=after)
         notices = [self.notice(*entries, **notice)] if entries else []
         return self.take(*notices)
@@ -108,8 +126,10 @@ class Watch:
         )
         self.settled = settle(self.group, notices, self.route, around, self.now)
         self.group = self.settled.group
-        self.told += self.settled.notifications
-        return self.settled.notifications
+        told = [n for n in self.settled.notifications if n.kind not in _QUIET]
+        self.quiet += [n for n in self.settled.notifications if n.kind in _QUIET]
+        self.told += told
+        return tuple(told)
 
     def notice(self, *entries: Entry, **fields: Any) -> Notice:
         """What a run or an act tells; each is numbered as its ledger would."""
@@ -166,14 +186,15 @@ def silence(hours: float, **match: str) -> Silence:
 
 def test_what_is_new_is_told() -> None:
     watch = Watch()
-    (told,) = watch.look(entry(), entry("age"), subject="2 findings", section="Outcome: x")
+    (told,) = watch.look(entry(), entry("age"), subject="2 findings", run=RUN)
     assert (told.receiver, told.route, told.group) == ("team", "default", "g1")
     assert told.reasons == (Reason.FIRST_SEEN,)
     assert told.detail_type == "IncidentOpened"
     assert news(told) == {"income": "first_seen", "age": "first_seen"}
     assert watch.decisions == [("income", Reason.FIRST_SEEN), ("age", Reason.FIRST_SEEN)]
-    assert "income is off" in told.message and "Outcome: x" in told.message
-    assert told.subject == "[Guiderail] 2 findings"
+    assert [row.line for row in told.rows] == ["income is off", "age is off"]
+    assert told.runs == (RUN,)
+    assert (told.title, told.subject) == ("2 findings", "[Guiderail] 2 findings")
     assert watch.group.first_told_at == watch.group.last_told_at == watch.now
     assert watch.group.due_at == watch.now + timedelta(hours=4)
 
@@ -196,7 +217,7 @@ def test_more_within_the_group_interval_waits_for_its_end() -> None:
     (told,) = watch.look(after=4)
     assert news(told) == {"age": "first_seen"}
     assert told.reasons == (Reason.NEW_FINDINGS,)
-    assert "income is off" in told.message
+    assert [(row.name, row.news) for row in told.rows] == [("age", True), ("income", False)]
     assert watch.decisions == [("age", Reason.NEW_FINDINGS)]
 
 
@@ -246,15 +267,20 @@ def test_what_is_over_is_told_once_and_leaves() -> None:
 
     (told,) = watch.look(entry(reason=Reason.RESOLVED), after=10)
     assert told.detail_type == "IncidentResolved"
-    assert "Over (1):" in told.message
+    assert (told.kind, told.over, told.firing) == (MessageKind.NEWS, 1, 1)
+    assert [(row.name, row.state) for row in told.rows] == [
+        ("income", RowState.OVER),
+        ("age", RowState.FIRING),
+    ]
     assert [k for k, h in watch.group.held.items() if h.entry.firing] == ["ledger-age"]
     assert watch.group.first_told_at == ENDED_AT
 
     (told,) = watch.look(entry("age", Reason.RESOLVED), after=10)
     assert told.subject == "[Guiderail] resolved: data quality of loan-risk"
+    assert (told.kind, told.over, told.firing) == (MessageKind.RESOLVED, 1, 0)
     group = watch.group
     assert not any(h.entry.firing or h.told for h in group.held.values())
-    assert not (group.sections or group.details)
+    assert not (group.run_parts or group.details or group.facts or group.distributions)
     assert not (group.first_told_at or group.due_at)
 
 
@@ -341,8 +367,10 @@ def test_the_others_are_repeated_and_it_is_named_as_acknowledged() -> None:
     watch.look(entry(), entry("age"))
     watch.look(entry(reason=Reason.ACKNOWLEDGED), after=10)
     (told,) = watch.rest(5)
-    assert "income is off [warning, acknowledged]" in told.message
-    assert "age is off [warning]" in told.message
+    assert {row.name: row.state for row in told.rows} == {
+        "income": RowState.ACKNOWLEDGED,
+        "age": RowState.FIRING,
+    }
     assert ("income", Reason.REPEAT_DUE) not in watch.decisions
 
 
@@ -443,7 +471,8 @@ def test_a_silence_hides_only_what_it_matches() -> None:
     watch.silences = [silence(2, feature="inc*")]
     (told,) = watch.look(entry(), entry("age"))
     assert news(told) == {"age": "first_seen"}
-    assert "Not shown:\n- 1 silenced: silence s1 of ann" in told.message
+    assert told.hidden == ("1 silenced: silence s1 of ann",)
+    assert [row.name for row in told.rows] == ["age"]
 
 
 def test_one_that_has_not_begun_hides_nothing() -> None:
@@ -640,10 +669,18 @@ def test_the_worst_news_come_first_and_many_are_counted() -> None:
     many = [entry(f"f{n:02}") for n in range(MOST_LINES + 10)]
     worst = entry("worst", severity=Severity.CRITICAL)
     (told,) = watch.look(*many, worst)
-    lines = [line for line in told.message.splitlines() if line.startswith("- ")]
-    assert lines[0].startswith("- worst is off [critical, first_seen]")
-    assert lines[-1] == "- and 11 more"
-    assert f"Firing ({MOST_LINES + 11})" in told.message
+    assert told.rows[0] == Row(
+        incident="ledger-worst",
+        name="worst",
+        check="baseline_drift_check",
+        severity=Severity.CRITICAL,
+        reason=Reason.FIRST_SEEN,
+        state=RowState.FIRING,
+        line="worst is off",
+        news=True,
+        endpoint="loan-risk",
+    )
+    assert (len(told.rows), told.more, told.firing) == (MOST_LINES, 11, MOST_LINES + 11)
     assert told.severity is Severity.CRITICAL
     assert told.detail["incident_count"] == MOST_LINES + 11
     assert len(told.detail["incidents"]) == MOST_LINES
@@ -652,7 +689,8 @@ def test_the_worst_news_come_first_and_many_are_counted() -> None:
 def test_an_entry_that_stands_for_many_counts_for_them() -> None:
     watch = Watch()
     (told,) = watch.look(entry(), entry("rest", count=40))
-    assert told.detail["incident_count"] == 41
+    assert told.detail["incident_count"] == told.firing == 41
+    assert sorted(row.count for row in told.rows) == [1, 40]
 
 
 def test_the_newest_run_of_each_ledger_is_described() -> None:
@@ -663,17 +701,17 @@ def test_the_newest_run_of_each_ledger_is_described() -> None:
                 replace(entry(), incident=f"ledger{n}-income"),
                 id=f"n{n}",
                 ledger=f"ledger{n}",
-                section=f"Run {n}",
+                run=replace(RUN, schedule=f"hourly-{n}"),
                 subject=f"run {n}",
                 detail={"outcome": "violations", "run_key": f"r{n}"},
             )
-            for n in range(MOST_SECTIONS + 2)
+            for n in range(MOST_RUNS + 2)
         )
     )
     (told,) = watch.told
-    assert told.message.count("Run ") == MOST_SECTIONS
-    assert "and runs of 2 more schedules" in told.message
-    assert told.detail["runs"] == MOST_SECTIONS + 2
+    assert [run.schedule for run in told.runs] == [f"hourly-{n + 2}" for n in range(MOST_RUNS)]
+    assert told.more_runs == 2
+    assert told.detail["runs"] == MOST_RUNS + 2
     assert told.attributes["outcome"] == "violations"
 
 
@@ -709,35 +747,48 @@ def test_names_of_256_characters_in_any_script_fit_what_sns_and_the_bus_take() -
         for name in names
         for n in range(40)
     ]
-    (told,) = watch.look(*many, subject="x" * 300, section="Outcome: x")
+    (told,) = watch.look(*many, subject="x" * 300, run=RUN)
     assert 0 < len(told.subject) <= SUBJECT_LIMIT
     assert all(" " <= c <= "~" for c in told.subject)
-    assert len(msgspec.json.encode(told)) < 256 * 1024
+    assert len(msgspec.msgpack.encode(told)) <= MOST_BYTES_OF_MESSAGE
     assert all(0 < len(value) <= 256 for value in told.attributes.values())
-    assert "\x1b" not in told.message
+    said = [told.title, told.place, *told.why, *(row.line for row in told.rows)]
+    assert not any("\x1b" in text or "\n" in text for text in said)
 
 
-def test_whatever_reports_hold_a_message_fits_an_execution() -> None:
+def test_whatever_reports_hold_a_message_fits_its_item() -> None:
     watch = Watch()
     line = "💸" * 1600
-    section = "\n".join([line] * 25)
     labels = {**LABELS, "feature": line, "metric": line, "facet": line}
+    run = replace(RUN, evidence=(line,) * 10, command="aws " + "x" * 4000)
     watch.take(
         *(
             watch.notice(
                 *(entry(f"{n}-{k}", line=line, labels=labels) for k in range(20)),
                 id=f"n{n}",
                 ledger=f"ledger{n}",
-                section=section,
+                run=run,
+                facts={
+                    f"ledger-{n}-{k}": Facts(description=line, notes=(line,)) for k in range(20)
+                },
                 detail={"evidence": [line] * 20},
             )
             for n in range(8)
         )
     )
     (told,) = watch.told
-    assert len(msgspec.json.encode(told)) < 256 * 1024
-    assert told.message.splitlines()[0].startswith("Why now:")
-    assert f"guiderail explain {watch.group.id}" in told.message
+    assert len(msgspec.msgpack.encode(told)) <= MOST_BYTES_OF_MESSAGE
+    assert len(told.rows) == MOST_LINES
+    assert told.rows[0].line.startswith("💸")
+    assert told.runs[-1].command == run.command
+
+
+def test_what_fits_is_whole() -> None:
+    watch = Watch()
+    run = replace(RUN, evidence=("a", "b"))
+    shown = distribution("income")
+    (told,) = watch.look(entry(), run=run, facts={"ledger-income": FACTS}, distributions=(shown,))
+    assert (told.runs, told.distributions, told.rows[0].facts) == ((run,), (shown,), FACTS)
 
 
 def test_an_empty_group_is_left_in_peace() -> None:
@@ -753,3 +804,364 @@ def test_what_is_told_once_is_held_as_told() -> None:
     held = watch.group.held["ledger-income"]
     assert (held.told, held.news, held.hidden) == (True, False, None)
     assert isinstance(held, Held)
+
+
+# --- what the message says besides
+
+FACTS = Facts(observed=0.4, threshold=0.1, trend=(0.2, 0.4))
+
+
+def distribution(feature: str) -> Distribution:
+    return Distribution(feature=feature, labels=("a",), baseline=(1.0,), current=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        (Reason.FIRST_SEEN, "New: it was not there before."),
+        (Reason.REOPENED, "It was over and has come back."),
+        (Reason.FLAPPING, "It comes and goes; you will hear of it again when it is calm."),
+        (Reason.REMEDIATION_FAILED, "An attempt to fix it failed."),
+    ],
+)
+def test_a_message_says_why_now_and_why_you(reason: Reason, sentence: str) -> None:
+    (told,) = Watch().look(entry(reason=reason))
+    assert told.why == (
+        sentence,
+        "Route default sends incidents of loan-risk, data quality to team.",
+    )
+
+
+def test_several_reasons_have_a_sentence_each() -> None:
+    watch = Watch()
+    watch.look(entry())
+    (told,) = watch.look(entry("age"), entry(reason=Reason.WORSENED), after=10)
+    assert told.why[:-1] == (
+        "More was found since the last message.",
+        "It is much farther off than in the last message.",
+    )
+
+
+def test_a_reminder_and_an_escalation_say_so() -> None:
+    watch = Watch(repeat_interval=3600.0, escalation=(EscalationStep(1800.0, "lead"),))
+    watch.look(entry())
+    escalated, repeated = watch.rest(1.5)
+    assert escalated.why == (
+        "Nobody acknowledged it in time.",
+        "Route default tells lead what nobody acknowledges.",
+    )
+    assert repeated.why[0] == "Nobody acknowledged it; this is a reminder."
+
+
+def test_every_reason_to_tell_has_a_sentence() -> None:
+    told = [*KINDS, Reason.NEW_FINDINGS, Reason.REPEAT_DUE, Reason.ESCALATED, Reason.ASSIGNED]
+    told += [Reason.RESOLVED_BY_HAND, Reason.ENDPOINT_CHANGED, Reason.UPSTREAM_SUSPECTED]
+    told += [Reason.FLAPPING_ENDED, Reason.VERIFICATION_FAILED, Reason.SUPPRESSED_DUPLICATE]
+    for reason in told:
+        assert not sentence_of(reason).startswith("Something changed")
+    assert sentence_of(Reason.LATE_RUN) == "Something changed: late_run."
+
+
+def test_a_group_without_common_labels_says_what_its_route_does() -> None:
+    watch = Watch()
+    watch.group = replace(watch.group, labels={"endpoint": ""})
+    (told,) = watch.look(entry())
+    assert told.why[-1] == "Route default sends its incidents to team."
+    assert told.fingerprint == {}
+
+
+@pytest.mark.parametrize(
+    ("happens", "kind"),
+    [
+        (entry(reason=Reason.WORSENED), MessageKind.NEWS),
+        (entry("age"), MessageKind.NEWS),
+        (entry(reason=Reason.RESOLVED), MessageKind.RESOLVED),
+        (None, MessageKind.REPEAT),
+    ],
+)
+def test_what_a_message_does_to_what_people_know(happens: Entry | None, kind: MessageKind) -> None:
+    watch = Watch(repeat_interval=600.0)
+    (first,) = watch.look(entry())
+    (told,) = watch.look(*([happens] if happens else []), after=10)
+    assert (first.kind, told.kind) == (MessageKind.NEWS, kind)
+
+
+def test_an_escalation_is_news_to_its_receiver() -> None:
+    watch = Watch(escalation=STEPS)
+    watch.look(entry())
+    assert {n.kind for n in watch.rest(3)} == {MessageKind.NEWS}
+
+
+def test_an_end_is_no_resolution_while_something_that_people_know_is_out_of_sight() -> None:
+    watch = Watch()
+    watch.look(entry(), entry("age"))
+    watch.silences = [silence(2, feature="age")]
+    (told,) = watch.look(entry(reason=Reason.RESOLVED), after=10)
+    assert told.kind is MessageKind.NEWS
+    assert told.title == "1 over: data quality of loan-risk"
+
+
+def test_numbers_rise_and_the_episode_stays_until_the_end() -> None:
+    watch = Watch(repeat_interval=3600.0, escalation=STEPS)
+    watch.look(entry())
+    watch.rest(3)
+    watch.look(entry(reason=Reason.ACKNOWLEDGED))
+    watch.look(entry(reason=Reason.RESOLVED), after=10)
+    ended = len(watch.told)
+    watch.look(entry(reason=Reason.REOPENED), after=10)
+    made = sorted([*watch.told, *watch.quiet], key=lambda n: n.number)
+    assert sorted({n.number for n in made}) == list(range(1, made[-1].number + 1))
+    assert len({(n.number, n.receiver) for n in made}) == len(made)
+    assert [n.made_at for n in made] == sorted(n.made_at for n in made)
+    assert len({n.id for n in made}) == len(made)
+    assert {n.episode for n in watch.told[:ended]} == {ENDED_AT.isoformat()}
+    assert watch.told[-1].episode == watch.now.isoformat()
+
+
+def test_whom_an_escalation_reached_hears_of_the_end_once() -> None:
+    watch = Watch(repeat_interval=3600.0, escalation=STEPS)
+    watch.look(entry())
+    watch.rest(3)
+    reached = {n.receiver for n in watch.told if Reason.ESCALATED in n.reasons}
+    assert reached
+    watch.look(entry(reason=Reason.ACKNOWLEDGED))
+    assert {n.receiver for n in watch.quiet} == {"team", *reached}
+    watch.look(entry(reason=Reason.RESOLVED), after=10)
+    over = [n.receiver for n in watch.told if n.kind is MessageKind.RESOLVED]
+    assert sorted(over) == sorted({"team", *reached})
+    # the next episode begins with the team alone
+    watch.look(entry(reason=Reason.REOPENED), after=10)
+    watch.look(entry(reason=Reason.RESOLVED), after=10)
+    assert watch.told[-1].receiver == "team"
+
+
+def test_owner_and_runbook_are_those_of_the_worst_that_has_one() -> None:
+    mild = entry("mild", labels={**LABELS, "owner": "mild-team"}, runbook="https://wiki/mild")
+    bad = entry(
+        "bad",
+        severity=Severity.ERROR,
+        labels={**LABELS, "owner": "risk"},
+        runbook="https://wiki/bad",
+    )
+    (told,) = Watch().look(entry("none", severity=Severity.CRITICAL), mild, bad)
+    assert (told.owner, told.runbook) == ("risk", "https://wiki/bad")
+
+
+def test_the_fingerprint_is_what_the_group_has_in_common() -> None:
+    watch = Watch()
+    watch.group = replace(watch.group, labels={"endpoint": "loan-risk", "feature": ""})
+    (told,) = watch.look(entry())
+    assert told.fingerprint == {"endpoint": "loan-risk"}
+    assert told.place == "loan-risk" or told.place.endswith("of loan-risk")
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, RowState.FIRING),
+        ({"flapping": True}, RowState.FLAPPING),
+    ],
+)
+def test_a_row_says_how_its_incident_stands(fields: dict[str, Any], state: RowState) -> None:
+    (told,) = Watch().look(entry(**fields))
+    assert told.rows[0].state is state
+
+
+# --- facts and distributions
+
+
+def test_facts_go_with_their_row_and_an_act_does_not_change_them() -> None:
+    watch = Watch(repeat_interval=3600.0)
+    less = Facts(observed=0.4)
+    watch.look(entry(), entry("age"), facts={"ledger-income": FACTS})
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), facts={"ledger-income": less}, after=10)
+    (told,) = watch.rest(1)
+    assert {row.name: row.facts for row in told.rows} == {"income": FACTS, "age": None}
+
+
+def test_newer_facts_replace_older_ones_and_not_the_other_way_round() -> None:
+    watch = Watch()
+    watch.look(entry())
+    late = watch.notice(entry(reason=Reason.WORSENED), id="a", facts={"ledger-income": Facts()})
+    watch.look(entry(reason=Reason.WORSENED), facts={"ledger-income": FACTS}, after=1)
+    watch.now += timedelta(minutes=1)
+    watch.take(late)
+    assert watch.group.facts == {"ledger-income": FACTS}
+
+
+def test_a_group_keeps_facts_of_the_newest_that_fire() -> None:
+    watch = Watch()
+    for n in range(MOST_FACTS + 10):
+        name = f"f{n}"
+        watch.look(entry(name), facts={f"ledger-{name}": Facts(times_seen=n)}, after=1)
+    assert len(watch.group.facts) == MOST_FACTS
+    assert "ledger-f0" not in watch.group.facts
+    assert f"ledger-f{MOST_FACTS + 9}" in watch.group.facts
+    watch.look(entry("f50", Reason.RESOLVED), after=10)
+    assert "ledger-f50" not in watch.group.facts
+
+
+def test_distributions_are_those_of_the_newest_runs() -> None:
+    watch = Watch()
+    watch.take(
+        *(
+            watch.notice(
+                replace(entry(), incident=f"ledger{n}-income"),
+                id=f"n{n}",
+                ledger=f"ledger{n}",
+                run=RUN,
+                distributions=(distribution(f"{n}a"), distribution(f"{n}b")),
+            )
+            for n in range(2)
+        )
+    )
+    (told,) = watch.told
+    assert [d.feature for d in told.distributions] == ["1a", "1b", "0a"]
+
+
+def test_a_newer_run_without_distributions_has_none() -> None:
+    watch = Watch()
+    watch.look(entry(), run=RUN, distributions=(distribution("income"),))
+    (told,) = watch.look(entry(reason=Reason.WORSENED), run=RUN, after=10)
+    assert told.distributions == ()
+
+
+# --- what only incident tools are told
+
+
+def test_an_acknowledgement_of_all_is_told_to_tools_once() -> None:
+    watch = Watch(repeat_interval=3600.0)
+    watch.look(entry(), entry("age"))
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), after=10)
+    assert watch.quiet == [], "the other one is not"
+    watch.look(entry("age", Reason.ACKNOWLEDGED), after=10)
+    (made,) = watch.quiet
+    assert (made.kind, made.reasons) == (MessageKind.ACKNOWLEDGED, (Reason.ACKNOWLEDGED,))
+    assert made.detail_type == "IncidentAcknowledged"
+    assert made.why[0] == "Somebody looks after it."
+    assert {row.state for row in made.rows} == {RowState.ACKNOWLEDGED}
+    assert made.episode == watch.told[0].episode
+    assert made.title == "acknowledged: 2 incidents: data quality of loan-risk"
+    watch.look(after=1)
+    assert watch.rest(24) == [] and len(watch.quiet) == 1
+
+
+def test_it_does_not_count_as_told() -> None:
+    watch = Watch(escalation=STEPS)
+    watch.look(entry())
+    before = watch.group
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), after=10)
+    after = watch.group
+    assert after.messages == before.messages
+    assert after.last_told_at == before.last_told_at == ENDED_AT
+    assert after.first_told_at == before.first_told_at
+    assert watch.decisions == []
+
+
+def test_an_acknowledgement_of_what_nobody_heard_is_told_to_nobody() -> None:
+    watch = Watch()
+    opened = watch.notice(entry(), id="a")
+    watch.take(opened, watch.notice(entry(reason=Reason.ACKNOWLEDGED), id="b"))
+    watch.rest(24)
+    assert watch.quiet == []
+
+
+def test_a_withdrawal_is_told_to_nobody_and_the_next_acknowledgement_is() -> None:
+    watch = Watch()
+    watch.look(entry())
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), after=10)
+    watch.look(entry(reason=Reason.ACKNOWLEDGEMENT_WITHDRAWN), after=10)
+    assert len(watch.quiet) == 1
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), after=10)
+    assert [n.kind for n in watch.quiet] == [MessageKind.ACKNOWLEDGED] * 2
+
+
+def test_what_comes_after_an_acknowledgement_is_acknowledged_anew() -> None:
+    watch = Watch()
+    watch.look(entry())
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), after=10)
+    watch.look(entry("age"), after=10)
+    watch.look(entry("age", Reason.ACKNOWLEDGED), after=10)
+    assert len(watch.quiet) == 2
+
+
+def test_the_end_of_one_of_two_that_are_acknowledged_is_no_acknowledgement() -> None:
+    watch = Watch()
+    watch.look(entry(), entry("age"))
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), entry("age", Reason.ACKNOWLEDGED), after=10)
+    (told,) = watch.look(entry(reason=Reason.RESOLVED), after=10)
+    assert told.kind is MessageKind.NEWS
+    assert len(watch.quiet) == 1
+
+
+def test_an_end_and_an_acknowledgement_at_once_are_told_in_this_order() -> None:
+    watch = Watch()
+    watch.look(entry(), entry("age"))
+    (told,) = watch.look(entry(reason=Reason.RESOLVED), entry("age", Reason.ACKNOWLEDGED), after=10)
+    (made,) = watch.quiet
+    assert (told.kind, made.kind) == (MessageKind.NEWS, MessageKind.ACKNOWLEDGED)
+    assert made.number == told.number + 1
+    assert [row.name for row in made.rows] == ["age"], "the end was told"
+
+
+def test_an_acknowledgement_out_of_hours_is_told_to_tools_at_once() -> None:
+    watch = Watch(Policy(hours=OFFICE), active=("office",))
+    watch.look(entry())
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), after=4 * 60)
+    assert [n.made_at for n in watch.quiet] == [watch.now]
+
+
+def test_what_is_out_of_sight_is_told_to_tools_when_it_is_seen() -> None:
+    watch = Watch()
+    watch.look(entry())
+    watch.silences = [silence(2)]
+    watch.look(entry(reason=Reason.ACKNOWLEDGED), after=10)
+    assert watch.quiet == []
+    watch.rest(3)
+    assert [n.kind for n in watch.quiet] == [MessageKind.ACKNOWLEDGED]
+
+
+def test_each_step_of_a_remediation_is_told_to_tools_once() -> None:
+    watch = Watch()
+    watch.look(entry(), entry("age"))
+    for reason, detail_type in (
+        (Reason.REMEDIATION_STARTED, "RemediationStarted"),
+        (Reason.REMEDIATION_FINISHED, "RemediationFinished"),
+    ):
+        watch.look(entry(reason=reason), after=10)
+        watch.look(after=1)
+        made = watch.quiet.pop()
+        assert watch.quiet == []
+        assert (made.kind, made.reasons) == (MessageKind.REMEDIATION, (reason,))
+        assert made.detail_type == detail_type
+        assert [row.name for row in made.rows if row.news] == ["income"]
+    assert len(watch.told) == 1
+
+
+def test_a_remediation_out_of_sight_is_told_to_tools_when_it_is_seen() -> None:
+    watch = Watch()
+    watch.look(entry(), entry("age"))
+    watch.silences = [silence(2, feature="income")]
+    watch.look(entry(reason=Reason.REMEDIATION_STARTED), after=10)
+    assert watch.quiet == []
+    watch.rest(3)
+    (made,) = watch.quiet
+    assert [row.name for row in made.rows if row.news] == ["income"]
+
+
+def test_a_second_attempt_is_told_to_tools_too() -> None:
+    watch = Watch()
+    watch.look(entry())
+    watch.look(entry(reason=Reason.REMEDIATION_STARTED), after=10)
+    (told,) = watch.look(entry(reason=Reason.REMEDIATION_FAILED), after=10)
+    assert told.reasons == (Reason.REMEDIATION_FAILED,)
+    watch.look(entry(reason=Reason.REMEDIATION_STARTED), after=10)
+    assert [n.reasons for n in watch.quiet] == [(Reason.REMEDIATION_STARTED,)] * 2
+
+
+def test_a_remediation_of_what_is_news_itself_is_news_to_people() -> None:
+    watch = Watch()
+    opened = watch.notice(entry(), id="a")
+    (told,) = watch.take(opened, watch.notice(entry(reason=Reason.REMEDIATION_STARTED), id="b"))
+    assert told.kind is MessageKind.NEWS
+    assert [n.kind for n in watch.quiet] == [MessageKind.REMEDIATION]

@@ -168,8 +168,8 @@ def test_three_endpoints_are_told_as_one_incident_of_the_feature_group() -> None
 
     (alert,) = these.alerts
     assert alert.attributes["reason"] == "upstream_suspected"
-    assert "bureau" in alert.message
-    assert "churn, fraud, loan" in alert.message
+    assert "bureau" in alert.rows[0].line
+    assert "churn, fraud, loan" in alert.rows[0].line
     hidden = [d.reason for e in these.store.audit_entries for d in e.decisions]
     assert hidden.count(Reason.PART_OF_UPSTREAM) == 3
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import pygal
-from guiderail.services.alerting import printable
+from guiderail.rendering.wording import printable
 from pygal.style import Style
 
 from guiderail_cli.backtest.result import Day, Suggestion

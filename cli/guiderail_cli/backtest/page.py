@@ -10,16 +10,19 @@ from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from guiderail.services.alerting import printable
+from guiderail.rendering.wording import printable
 
 from guiderail_cli.backtest import charts
 from guiderail_cli.backtest.result import (
     Backtest,
+    CalledNoise,
+    FeedbackResult,
     IncidentSummary,
     PolicyResult,
     Share,
     Suggestion,
 )
+from guiderail_cli.printing import counted
 
 _CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -74,6 +77,8 @@ def page(result: Backtest) -> str:
     _shares(body, result)
     if result.comparison:
         _changes(body, result)
+    if result.feedback:
+        _feedback(body, result.feedback)
     _noise(body, result.policy)
     _remedies(body, result.policy)
     return "<!doctype html>\n" + ElementTree.tostring(html, encoding="unicode", method="html")
@@ -257,6 +262,40 @@ def _changes(body: Element, result: Backtest) -> None:
             for c in comparison.telling
         ),
     )
+
+
+def feedback_words(feedback: FeedbackResult) -> str:
+    """How much of what people called noise each policy tells, in words."""
+    told = ", ".join(f"{p.policy} tells {p.told:,}" for p in feedback.policies)
+    outside = feedback.said - feedback.known
+    elsewhere = f"; {outside:,} more are not in these runs" if outside else ""
+    findings = counted(feedback.known, "finding")
+    return f"Of {findings} that people called noise {told}{elsewhere}."
+
+
+def noise_names(noise: CalledNoise) -> tuple[str, str]:
+    """Where and what somebody called noise."""
+    labels = noise.labels
+    where = labels.get("endpoint") or labels.get("schedule", "")
+    subject = " / ".join(
+        labels[key] for key in ("feature", "metric", "facet", "label") if labels.get(key)
+    )
+    return f"{where}: {subject}" if subject else where, labels.get("check", "")
+
+
+def _feedback(body: Element, feedback: FeedbackResult) -> None:
+    _add(body, "h2", "What people called noise")
+    _add(body, "p", feedback_words(feedback))
+    if feedback.still_told:
+        _add(body, "h3", f"Told all the same with {feedback.policies[0].policy}")
+        _table(
+            body,
+            ("finding", "check", "by", "at", "#observed"),
+            [
+                (*noise_names(noise), noise.by, noise.at[:16], figure(noise.observed))
+                for noise in feedback.still_told
+            ],
+        )
 
 
 def _noise(body: Element, policy: PolicyResult) -> None:

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from guiderail.errors import NotFoundError
-from guiderail.model.alert import Alert
+from guiderail.model.delivery import DeliveryRef, Outgoing
 from guiderail.model.incident import Ledger
-from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice, Notification
+from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice
 from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
 from guiderail.model.retraining import RetrainingMode, RetrainingRule
@@ -21,6 +21,7 @@ from guiderail.reports.run_files import Files, ParsedRun
 from guiderail.services.due import DueChanges
 from guiderail.services.following import Judge, follow
 from guiderail.services.retraining import RetrainingPlan
+from msgspec.structs import replace
 
 from guiderail_cli.in_memory import FixedPolicies, InMemoryIncidents
 
@@ -51,12 +52,13 @@ class Replay:
         self._policy = policy
         self._tally = tally
         self._store = _Store(tally)
-        self._judge = Judge(minimum_rows, keep=_SCHEDULES)
+        self._judge = Judge(minimum_rows, keep=_SCHEDULES, with_distributions=False)
         self._now = datetime.min.replace(tzinfo=UTC)
         self._tell = DueChanges(
             incidents=self._store,
             policies=FixedPolicies(policy),
-            alerts=_Nobody(),
+            outbox=self._store,
+            queue=_Nobody(),
             meter=_Unmeasured(),
             journal=_Unwritten(),
             clock=lambda: self._now,
@@ -135,16 +137,21 @@ class _Store(InMemoryIncidents):
         previous: Group | None,
         group: Group,
         absorbed: Sequence[Notice],
-        notifications: Sequence[Notification],
+        outgoing: Sequence[Outgoing],
         audit: AuditEntry | None,
     ) -> None:
-        super().commit_group(previous, group, absorbed, notifications, audit)
-        for notification in notifications:
-            self._tally.see_message(notification, group)
+        super().commit_group(previous, group, absorbed, outgoing, audit)
+        for one in outgoing:
+            self._tally.see_news(one.notification, group)
+            if one.digest_at is None:
+                self._tally.see_message(one.notification)
 
-    def told(self, notification: Notification, at: datetime) -> None:
-        super().told(notification, at)
-        del self.notifications_told[notification.id], self.told_at[notification.id]
+    def commit_digest(self, outgoing: Outgoing, instead_of: Sequence[Outgoing]) -> None:
+        super().commit_digest(outgoing, instead_of)
+        self._tally.see_message(outgoing.notification)
+
+    def _keep_outgoing(self, outgoing: Outgoing, *, with_message: bool = True) -> None:
+        super()._keep_outgoing(replace(outgoing, deliveries=()), with_message=False)
 
     def _keep_audit(self, entry: AuditEntry) -> None:
         """The tally is all that is asked for."""
@@ -161,7 +168,7 @@ class _NoFiles:
 
 
 class _Nobody:
-    def publish(self, alert: Alert) -> None:
+    def put(self, refs: Sequence[DeliveryRef], delay: float = 0.0) -> None:
         """Nobody is told."""
 
 

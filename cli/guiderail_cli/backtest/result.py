@@ -157,6 +157,35 @@ class Comparison(msgspec.Struct, frozen=True):
     telling: tuple[TellingChange, ...]
 
 
+class NoiseTold(msgspec.Struct, frozen=True):
+    """How much of what people called noise a policy tells all the same."""
+
+    policy: str
+    told: int
+
+
+class CalledNoise(msgspec.Struct, frozen=True, kw_only=True):
+    """A finding that somebody called noise: which, when and who, and what it had measured."""
+
+    incident: str
+    at: str
+    by: str
+    observed: float | None
+    labels: dict[str, str]
+
+
+class FeedbackResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What people called noise; ``known`` of it is in the replayed runs.
+
+    ``still_told`` is what the policy that is tried tells of it.
+    """
+
+    said: int
+    known: int
+    policies: tuple[NoiseTold, ...]
+    still_told: tuple[CalledNoise, ...]
+
+
 class SkippedRun(msgspec.Struct, frozen=True):
     """A folder that looks like a run and could not be replayed."""
 
@@ -177,3 +206,4 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     policy: PolicyResult
     against: PolicyResult | None = None
     comparison: Comparison | None = None
+    feedback: FeedbackResult | None = None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from guiderail.model.delivery import Feedback
 from guiderail.model.policy import Policy
 
 from guiderail_cli.backtest.comparing import compare
+from guiderail_cli.backtest.feedback import FeedbackWatch, feedback_result
 from guiderail_cli.backtest.replay import Replay
 from guiderail_cli.backtest.result import Backtest, SkippedRun
 from guiderail_cli.backtest.shelves import Shelf
@@ -20,6 +22,7 @@ def backtest(
     policies: Sequence[tuple[str, Policy]],
     minimum_rows: int,
     after_run: Callable[[], object] = lambda: None,
+    feedback: Sequence[Feedback] | None = None,
 ) -> Backtest:
     """Replay runs under one policy, or under two and compare them.
 
@@ -29,8 +32,13 @@ def backtest(
         policies: Names and policies: the one to try, then the one to compare it with.
         minimum_rows: Rows that a run needs where a policy says nothing.
         after_run: Called after each run, for a progress bar.
+        feedback: What people called noise; None if nobody asks about it.
     """
-    tallies = [Tally(name, policy) for name, policy in policies]
+    watches = [(name, FeedbackWatch(feedback or ())) for name, _ in policies]
+    tallies = [
+        Tally(name, policy, watch)
+        for (name, policy), (_, watch) in zip(policies, watches, strict=True)
+    ]
     replays = [
         Replay(policy, tally, minimum_rows)
         for (_, policy), tally in zip(policies, tallies, strict=True)
@@ -58,4 +66,5 @@ def backtest(
         policy=results[0],
         against=results[1] if both else None,
         comparison=compare(tallies[1].summaries(), tallies[0].summaries()) if both else None,
+        feedback=None if feedback is None else feedback_result(feedback, watches),
     )

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from guiderail.services.alerting import printable
+from guiderail.rendering.wording import printable
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from guiderail_cli.backtest.page import figure, never_why, suggestion_name
-from guiderail_cli.backtest.result import Backtest, IncidentSummary, PolicyResult, Share
+from guiderail_cli.backtest.page import (
+    feedback_words,
+    figure,
+    never_why,
+    noise_names,
+    suggestion_name,
+)
+from guiderail_cli.backtest.result import (
+    Backtest,
+    FeedbackResult,
+    IncidentSummary,
+    PolicyResult,
+    Share,
+)
 
 _MOST_ROWS = 12
 
@@ -25,6 +37,8 @@ def show(result: Backtest, console: Console) -> None:
     )
     console.print(f"{outcomes}\n")
     _totals(console, new, old)
+    if result.feedback:
+        _feedback(console, result.feedback)
     _lines(console, new)
     _shares(console, "owner", new.owners, old.owners if old else None)
     _shares(console, "receiver", new.receivers, old.receivers if old else None)
@@ -50,6 +64,18 @@ def _totals(console: Console, new: PolicyResult, old: PolicyResult | None) -> No
     for reason in dict.fromkeys(r for p in policies for r in p.told):
         table.add_row(f"  told: {reason}", *(str(p.told.get(reason, 0)) for p in policies))
     console.print(table)
+
+
+def _feedback(console: Console, feedback: FeedbackResult) -> None:
+    console.print(f"{feedback_words(feedback)}\n", soft_wrap=True)
+    if feedback.still_told:
+        table = _table("called noise, told all the same", "check", "by", "at", "#observed")
+        for noise in feedback.still_told[:_MOST_ROWS]:
+            table.add_row(
+                *(_text(cell) for cell in (*noise_names(noise), noise.by, noise.at[:16])),
+                "" if noise.observed is None else figure(noise.observed),
+            )
+        _print(console, table, len(feedback.still_told))
 
 
 def _lines(console: Console, policy: PolicyResult) -> None:

@@ -9,11 +9,13 @@ from datetime import date, datetime, timedelta
 import msgspec
 from guiderail.model.incident import Incident, Ledger, SetBy
 from guiderail.model.judgement import Judgement
-from guiderail.model.notice import Group, Notification
+from guiderail.model.message import Notification
+from guiderail.model.notice import Group
 from guiderail.model.outcome import Direction, Reason
 from guiderail.model.policy import Layer, Policy, Severity
 from guiderail.services.following import Followed
 
+from guiderail_cli.backtest.feedback import FeedbackWatch
 from guiderail_cli.backtest.result import (
     Day,
     IncidentSummary,
@@ -53,9 +55,10 @@ class _LineCounts(msgspec.Struct):
 class Tally:
     """Counts of one policy; ``result`` puts them together."""
 
-    def __init__(self, name: str, policy: Policy) -> None:
-        """Begin at nothing."""
+    def __init__(self, name: str, policy: Policy, watch: FeedbackWatch | None = None) -> None:
+        """Begin at nothing; ``watch`` follows what people called noise."""
         self._name = name
+        self._watch = watch or FeedbackWatch()
         self._policy = policy
         self.outcomes: Counter[str] = Counter()
         self._findings: Counter[str] = Counter()
@@ -89,6 +92,13 @@ class Tally:
             if judgement is None:
                 continue
             self._findings[decision.reason.value] += 1
+            self._watch.see_finding(
+                decision.incident,
+                followed.ledger.scope,
+                judgement.finding,
+                _time_of(followed),
+                counts=judgement.counts,
+            )
             lines = frozenset(judgement.set_by.values()) or _NO_LINES
             for line in lines:
                 counts = self._lines.get(line) or self._lines.setdefault(line, _LineCounts())
@@ -114,19 +124,24 @@ class Tally:
                 self._opened(after, incident, at)
             elif old is not None and old.state.is_firing and not incident.state.is_firing:
                 self._resolved += 1
+                self._watch.see_resolved(key, at)
             if incident.state.is_firing and (seen := self._incidents.get(key)):
                 seen.worst = max(seen.worst, incident.severity, key=_rank)
 
-    def see_message(self, notification: Notification, group: Group) -> None:
-        """Count a message, and whom and which incidents it is about."""
+    def see_message(self, notification: Notification) -> None:
+        """Count a message, or a digest of several."""
         self._messages_on[notification.made_at.date()] += 1
         self._to_receiver[notification.receiver] += 1
         self._told.update(reason.value for reason in notification.reasons)
+
+    def see_news(self, notification: Notification, group: Group) -> None:
+        """Count whom and which incidents a notification is about, told alone or in a digest."""
         named = {entry["id"] for entry in notification.detail["incidents"]}
         if len(named) < notification.detail["incident_count"]:
             # the detail names the worst; the group knows all that are still firing
             named.update(key for key, held in group.held.items() if held.hidden is None)
         self._known_to.setdefault(notification.receiver, set()).update(named)
+        self._watch.see_told(named)
         owners: set[str] = set()
         lines: set[SetBy] = set()
         for key in named:
@@ -188,6 +203,7 @@ class Tally:
             self._incidents[incident.id] = seen
         seen.incident = incident
         seen.opened += 1
+        self._watch.see_opened(incident.id, at)
         seen.lines = self._lines_of.get(incident.id, _NO_LINES)
         self._incidents_on[at.date()] += 1
         self._severities[incident.severity.value] += 1
@@ -214,7 +230,7 @@ class Tally:
             noise = self._noise[key] = Noise.of(scope, finding, setter)
         noise.see(
             Observation(
-                at=(followed.record.run.ended_at or followed.record.recorded_at).timestamp(),
+                at=_time_of(followed).timestamp(),
                 incident=incident,
                 observed=finding.observed,
                 run=self._judged_runs[followed.record.ledger],
@@ -245,6 +261,10 @@ class Tally:
 
 _NO_LINES = frozenset({BUILT_IN})
 _ONE_SIDED = (Direction.ABOVE, Direction.BELOW, Direction.FARTHER_FROM_ZERO)
+
+
+def _time_of(followed: Followed) -> datetime:
+    return followed.record.run.ended_at or followed.record.recorded_at
 
 
 def _summary(seen: _Seen) -> IncidentSummary:

@@ -25,8 +25,10 @@ from guiderail_cli.policy_file import models
 from guiderail_cli.policy_file.document import Node, Path, field_name
 from guiderail_cli.policy_file.globs import matches_any
 from guiderail_cli.policy_file.problems import Level, Problem
+from guiderail_cli.policy_file.receivers import ALWAYS_DECLARED, receiver_troubles
 from guiderail_cli.policy_file.shape_errors import suggestion
 from guiderail_cli.policy_file.useless import UselessEntries
+from guiderail_cli.policy_file.values import shown
 
 CHECKS = (*sorted(KNOWN_CHECKS), *UNHEALTHY_CHECKS)
 """Checks that a rule may be about; own containers may have others."""
@@ -43,7 +45,6 @@ WITHOUT_NUMBERS = COLUMN_CHECKS | frozenset(UNHEALTHY_CHECKS)
 """Checks that compare no value with a threshold."""
 
 _SHARES = (FEED_CHECKS - COLUMN_CHECKS) | {"feature_attribution_drift_check"}
-_ALWAYS_DECLARED = "default"
 
 
 def check(
@@ -81,6 +82,7 @@ class _Checker:
         yield from self._tree()
         yield from self._inhibitions()
         yield from self._windows()
+        yield from self._receivers()
         yield from self._useless()
 
     # --- names
@@ -101,7 +103,7 @@ class _Checker:
                 line = self._document.place(first[name])[0]
                 yield self._error(
                     (*path, key),
-                    f"the name {models.shown(name)} stands on line {line} too",
+                    f"the name {shown(name)} stands on line {line} too",
                     "Give each its own name: decisions are explained by it",
                 )
             first.setdefault(name, path)
@@ -111,7 +113,7 @@ class _Checker:
     ) -> Iterator[Problem]:
         if name not in known:
             near = suggestion(name, known)
-            told = f"{what} {models.shown(name)} is not declared"
+            told = f"{what} {shown(name)} is not declared"
             yield self._error(path, told, f"{near} {remedy}" if near else remedy)
 
     # --- rules
@@ -157,14 +159,14 @@ class _Checker:
             if not matches_any(glob, MonitorKind):
                 yield self._error(
                     (*path, "monitor", place),
-                    f"{models.shown(glob)} is no monitor",
+                    f"{shown(glob)} is no monitor",
                     suggestion(glob, MonitorKind) or f"Write one of {', '.join(MonitorKind)}",
                 )
         for place, glob in enumerate(match.severity):
             if not matches_any(glob, Severity):
                 yield self._error(
                     (*path, "severity", place),
-                    f"{models.shown(glob)} is no severity",
+                    f"{shown(glob)} is no severity",
                     suggestion(glob, Severity) or f"Write one of {', '.join(Severity)}",
                 )
         for place, glob in enumerate(match.check):
@@ -179,7 +181,7 @@ class _Checker:
                 remedy = "Ignore this if a container of your own writes it"
                 yield self._warning(
                     (*path, "check", place),
-                    f"{models.shown(glob)} is no check that Guiderail knows",
+                    f"{shown(glob)} is no check that Guiderail knows",
                     f"{near} {remedy}" if near else remedy,
                 )
 
@@ -193,14 +195,14 @@ class _Checker:
             if known and WITHOUT_NUMBERS.issuperset(known):
                 yield self._error(
                     at,
-                    f"{models.shown(glob)} has no number to compare with a {key}",
+                    f"{shown(glob)} has no number to compare with a {key}",
                     "Set severity, for, mute_until or shadow instead",
                 )
             elif known and all(name in CANNOT_TIGHTEN for name in known) and key == "threshold":
                 why = CANNOT_TIGHTEN[known[0]].rstrip(".")
                 yield self._warning(
                     at,
-                    f"{models.shown(glob)} can be loosened, not tightened: {why}",
+                    f"{shown(glob)} can be loosened, not tightened: {why}",
                     "To tighten it, edit the monitor's own constraints",
                 )
         if rule.effect.threshold is None:
@@ -226,7 +228,7 @@ class _Checker:
             for key, value in _values(rule.effect):
                 set_before, by = first.setdefault((same, key), (value, rule))
                 if set_before != value:
-                    told = f"{models.shown(by.name)} on line {by.line} is about the same"
+                    told = f"{shown(by.name)} on line {by.line} is about the same"
                     yield self._error(
                         (*path, "set", *key),
                         f"{told} and sets it differently",
@@ -253,7 +255,7 @@ class _Checker:
             for name, at in told if receivers is not None else ():
                 yield from self._known(
                     name,
-                    {*(receivers or ()), _ALWAYS_DECLARED},
+                    {*(receivers or ()), ALWAYS_DECLARED},
                     at,
                     "the receiver",
                     "Declare it below receivers",
@@ -314,6 +316,24 @@ class _Checker:
                     )
                 elif window.from_ == 1440:
                     yield self._error((*path, "from"), "24:00 is an end", 'Write "00:00"')
+
+    # --- receivers, deliveries
+
+    def _receivers(self) -> Iterator[Problem]:
+        troubles = receiver_troubles(
+            self._policy,
+            declared=self._parsed.receivers is not None,
+            replies_declared="allowed" in self._parsed.replies.model_fields_set,
+        )
+        for trouble in troubles:
+            yield self._problem(trouble.level, trouble.path, trouble.message, trouble.remedy)
+        terms = self._policy.delivery
+        if terms.breaker_pause >= terms.give_up_after:
+            yield self._warning(
+                ("delivery", "give_up_after"),
+                "a message is given up before its channel is tried again",
+                "Let it be longer than breaker_pause",
+            )
 
     # --- what can be left out
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from guiderail.model import policy as policy_model
 from guiderail.model.outcome import Direction
 from guiderail.model.policy import (
     BROKEN_RUN_HIDES_THE_REST,
+    ChannelKind,
+    DeliveryTerms,
     Effect,
     EscalationStep,
     FeatureGroup,
@@ -19,6 +23,9 @@ from guiderail.model.policy import (
     LifeCycle,
     Match,
     Policy,
+    RateLimit,
+    Receiver,
+    Replies,
     Route,
     Rule,
     Upstream,
@@ -28,10 +35,12 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from guiderail_cli.policy_file import models
+from guiderail_cli.policy_file.channels import Channel, written_secrets
 from guiderail_cli.policy_file.checking import check
 from guiderail_cli.policy_file.document import Node, Path, UnusableFileError, read_document
 from guiderail_cli.policy_file.problems import Level, Problem
 from guiderail_cli.policy_file.shape_errors import empty_values, shape_problems
+from guiderail_cli.policy_file.values import WEEKDAYS
 
 
 class CompiledPolicy(msgspec.Struct, frozen=True):
@@ -60,10 +69,14 @@ def compile_policy(text: str, file: str, now: datetime) -> CompiledPolicy:
     except UnusableFileError as unusable:
         return CompiledPolicy(None, (unusable.problem,))
     problems += empty_values(document, file)
+    problems += (secrets := tuple(written_secrets(document, file)))
     try:
         parsed = models.PolicyFile.model_validate(_sections(document))
     except ValidationError as error:
-        problems += shape_problems(error, document, file)
+        # a place that holds a secret is told once, by words that do not repeat it
+        hidden = {(p.line, p.column) for p in secrets}
+        shape = shape_problems(error, document, file)
+        problems += (p for p in shape if (p.line, p.column) not in hidden)
         return CompiledPolicy(None, _sorted(problems), document)
     policy = _policy(parsed, document, version_of(text))
     problems += check(parsed, policy, document, file, now)
@@ -138,6 +151,9 @@ def _policy(parsed: models.PolicyFile, document: Node, version: str) -> Policy:
         upstream=Upstream(**dict(parsed.upstream)) if parsed.upstream else None,
         life_cycle=LifeCycle(**dict(parsed.incidents)),
         inhibitions=(BROKEN_RUN_HIDES_THE_REST,),
+        receivers={name: _receiver(name, each) for name, each in (parsed.receivers or {}).items()},
+        delivery=DeliveryTerms(**dict(parsed.delivery)),
+        replies=Replies(allowed=tuple(parsed.replies.allowed)),
     )
     if parsed.inhibitions is None:
         return policy
@@ -172,6 +188,7 @@ def _effect(written: models.Settings) -> Effect:
 _ROOT = Route(name="default", receiver="default")
 _INHERITED = (
     "receiver", "group_by", "group_wait", "group_interval", "repeat_interval", "active", "escalation",
+    "at_most",
 )  # fmt: skip
 
 
@@ -200,6 +217,8 @@ def _route(
 
 
 def _frozen(value: Any) -> Any:
+    if isinstance(value, models.AtMost):
+        return RateLimit(messages=value.messages, within=value.within)
     if not isinstance(value, Sequence) or isinstance(value, str):
         return value
     return tuple(
@@ -208,9 +227,44 @@ def _frozen(value: Any) -> Any:
     )
 
 
+def _receiver(name: str, written: models.Receiver) -> Receiver:
+    counts: Counter[ChannelKind] = Counter()
+    channels = []
+    for channel in written.channels:
+        (kind,) = channel.kinds
+        counts[kind] += 1
+        number = f"-{counts[kind]}" if counts[kind] > 1 else ""
+        named = channel.name or f"{name}/{kind}{number}"
+        channels.append(_channel(kind, named, channel))
+    return Receiver(
+        name=name,
+        channels=tuple(channels),
+        fallback=written.fallback or "",
+        show_values=written.show_values,
+    )
+
+
+def _channel(kind: ChannelKind, name: str, written: Channel) -> policy_model.Channel:
+    terms = getattr(written, kind)
+    target = next((t for key in _TARGETS if (t := getattr(terms, key, None))), "")
+    return policy_model.Channel(
+        kind=kind,
+        name=name,
+        secret=getattr(terms, "secret", ""),
+        target=target,
+        to=tuple(getattr(terms, "to", ())),
+        sender=getattr(terms, "from_", ""),
+        pictures=written.pictures,
+    )
+
+
+_TARGETS = ("channel", "arn", "topic_arn")
+"""What the kinds call the place that messages go to."""
+
+
 def _weekly(window: models.Window) -> WeeklyHours:
     return WeeklyHours(
-        days=tuple(sorted({models.WEEKDAYS.index(day) for day in window.days or models.WEEKDAYS})),
+        days=tuple(sorted({WEEKDAYS.index(day) for day in window.days or WEEKDAYS})),
         start=window.from_,
         end=window.to,
         zone=window.zone,

@@ -19,6 +19,7 @@ from guiderail.services.notices import group_labels
 from guiderail.services.tightening import CANNOT_TIGHTEN
 
 from guiderail_cli.policy_file.document import Node, Path
+from guiderail_cli.policy_file.receivers import fallbacks, receiver_words
 from guiderail_cli.policy_file.useless import MONITOR_OF_CHECK
 
 BUILT_IN = "built in"
@@ -54,12 +55,14 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for a finding."""
+    """What holds for a finding; ``reached`` and ``fallbacks`` tell channels and stand-ins by receiver."""
 
     values: tuple[Value, ...]
     routes: tuple[Route, ...]
     labels: dict[str, str]
     sentences: tuple[str, ...]
+    reached: dict[str, list[dict[str, str]]] = {}
+    fallbacks: dict[str, list[str]] = {}
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values; durations in seconds."""
@@ -73,15 +76,22 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
                     "name": route.name,
                     "line": route.line or None,
                     "receiver": route.receiver,
+                    "channels": self.reached.get(route.receiver, []),
+                    "fallbacks": self.fallbacks.get(route.receiver, []),
                     "group": group_labels(route, self.labels),
                     "group_wait": route.group_wait,
                     "group_interval": route.group_interval,
                     "repeat_interval": route.repeat_interval,
                     "active": list(route.active),
                     "escalation": [
-                        {"after": step.after, "receiver": step.receiver}
+                        {
+                            "after": step.after,
+                            "receiver": step.receiver,
+                            "channels": self.reached.get(step.receiver, []),
+                        }
                         for step in route.escalation
                     ],
+                    "at_most": msgspec.to_builtins(route.at_most),
                 }
                 for route in self.routes
             ],
@@ -111,14 +121,22 @@ def explain_finding(policy: Policy, document: Node, asked: Asked) -> Explained:
     labels = _labels(asked, resolved.values, group)
     lines = _Lines(policy, document)
     routes = routes_for(policy.route, labels, resolved.values.route)
-    sentences = [*_about(policy, asked, group, labels), *(_route(r, labels) for r in routes)]
+    sentences = [*_about(policy, asked, group, labels)]
+    for route in routes:
+        sentences += [_route(route, labels), *_reached(policy, route)]
     if index.needs_tags(run) and not asked.tags:
         sentences.append("A rule that may match asks for tags; name them with --tag.")
     return Explained(
         values=tuple(_values(resolved.values, resolved.set_by, lines)),
         routes=routes,
         labels=labels,
-        sentences=tuple(sentences),
+        # escalation and routes may name a receiver twice
+        sentences=tuple(dict.fromkeys(sentences)),
+        reached={
+            name: [{"name": c.name, "kind": c.kind.value} for c in receiver.channels]
+            for name, receiver in policy.receivers.items()
+        },
+        fallbacks={name: list(fallbacks(policy.receivers, name)) for name in policy.receivers},
     )
 
 
@@ -218,9 +236,17 @@ def _route(route: Route, labels: Mapping[str, str]) -> str:
     )
     if route.active:
         told += f"; only within {', '.join(route.active)}"
+    if route.at_most:
+        most = route.at_most
+        told += f"; beyond {most.messages} within {_span(most.within)} in a digest"
     for step in route.escalation:
         told += f"; {step.receiver} after {_span(step.after)} if nobody acknowledges"
     return f"{told}."
+
+
+def _reached(policy: Policy, route: Route) -> Iterator[str]:
+    for name in (route.receiver, *(step.receiver for step in route.escalation)):
+        yield f"{receiver_words(policy.receivers, name)}."
 
 
 def _span(seconds: float) -> str:

@@ -6,18 +6,21 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
+from guiderail.model.policy import ChannelKind
 from pydantic import BaseModel, ValidationError
 
+from guiderail_cli.policy_file.channels import Channel
 from guiderail_cli.policy_file.document import Node, Path, field_name
 from guiderail_cli.policy_file.models import (
     IncidentMatch,
     PolicyFile,
+    Receiver,
     Rule,
     RuleMatch,
     Settings,
-    shown,
 )
 from guiderail_cli.policy_file.problems import Level, Problem
+from guiderail_cli.policy_file.values import TOLD_ELSEWHERE, shown
 
 _MOST_NAMES = 200
 
@@ -69,7 +72,7 @@ def shape_problems(error: ValidationError, document: Node, file: str) -> Iterato
     for detail in error.errors(include_url=False):
         path: Path = tuple(step for step in detail["loc"] if step != "[key]")
         kind, value = detail["type"], detail["input"]
-        if value is None and kind != "missing":
+        if kind == TOLD_ELSEWHERE or (value is None and kind != "missing"):
             continue  # an empty value is told by empty_values
         line, column = document.place(path, of_key=kind == "extra_forbidden")
         message, remedy = _words(kind, value, path, detail.get("ctx", {}), detail["msg"])
@@ -134,6 +137,10 @@ def _unknown_key(path: Path) -> tuple[str, str]:
         return message, "A rule matches tags of the monitoring schedule: write tag:"
     if model is IncidentMatch and key in ("tag", "tags"):
         return message, "An incident has no tags: set labels in a rule and match labels: here"
+    if model is Channel and key == ChannelKind.BUS:
+        return message, "Every message goes to the event bus anyway: remove it"
+    if model is Receiver and key in _keys(Channel):
+        return message, f"Write it below channels: with a dash, - {key}:"
     if model is Rule and key in _keys(Settings):
         return message, f"Write {key} below set:"
     if model is Rule and key in _keys(RuleMatch):

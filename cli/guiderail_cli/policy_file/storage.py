@@ -17,13 +17,11 @@ from guiderail.errors import (
     ConflictError,
     GuiderailError,
     NotFoundError,
-    SettingsError,
     TooLargeToKeepError,
 )
 from guiderail.model.policy import STORED_FORMAT, Policy, StoredPolicy
 
 KEY = "policy.json"
-OUTPUT = "PolicyBucketName"
 
 _LOST_RACE = frozenset(
     {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
@@ -185,26 +183,4 @@ def stored_policy(source: str, policy: Policy, who: str, now: datetime) -> Store
         policy=policy,
         pushed_by=who,
         pushed_at=now.isoformat(timespec="seconds"),
-    )
-
-
-def bucket_of_stack(stack: str) -> str:
-    """The policy bucket of a deployed stack, as its outputs name it.
-
-    Raises:
-        SettingsError: The stack has no such output.
-        GuiderailError: CloudFormation did not answer.
-    """
-    import boto3
-
-    try:
-        with translated(f"DescribeStacks {stack}"):
-            described = boto3.client("cloudformation").describe_stacks(StackName=stack)
-    except GuiderailError as error:
-        raise type(error)(str(error), remedy="Pass --stack or --bucket") from error
-    for output in described["Stacks"][0].get("Outputs", ()):
-        if output["OutputKey"] == OUTPUT:
-            return str(output["OutputValue"])
-    raise SettingsError(
-        f"stack {stack} has no output {OUTPUT}", remedy="Deploy a newer version, or pass --bucket"
     )

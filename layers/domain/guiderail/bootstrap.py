@@ -1,17 +1,21 @@
-"""The composition root: settings to adapters to use case, once per process."""
+"""The composition root: settings to adapters to use case, once per process.
+
+What only one function needs is imported where it is put together, so that no other waits for it.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
+from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.adapters.dynamodb import DynamoIncidents
 from guiderail.adapters.policies import S3Policies
 from guiderail.adapters.powertools import EmfMeter, StructuredJournal
 from guiderail.adapters.s3 import S3ReportFiles
 from guiderail.adapters.sagemaker import SageMakerDescriptions, SageMakerPipelines, SageMakerTags
-from guiderail.adapters.sqs import SqsDeadLetters
-from guiderail.adapters.stepfunctions import StateMachineAlerts
+from guiderail.adapters.sqs import SqsDeadLetters, SqsDeliveryQueue
 from guiderail.ports import Clock
 from guiderail.services.acts import Acts
 from guiderail.services.due import DueChanges
@@ -19,6 +23,11 @@ from guiderail.services.following import Judge
 from guiderail.services.job_finished import JobFinished
 from guiderail.services.retraining import RetrainingPlan
 from guiderail.settings import Settings, settings_from
+
+if TYPE_CHECKING:
+    from guiderail.adapters.secrets import Secrets
+    from guiderail.services.delivering import Deliver
+    from guiderail.services.replying import Replying, SigningSecret
 
 
 def now() -> datetime:
@@ -36,6 +45,18 @@ def job_finished() -> JobFinished:
 def due_changes() -> DueChanges:
     """Return the use case of ``on_due``."""
     return build_due_changes(settings_from())
+
+
+@cache
+def deliver() -> Deliver:
+    """Return the use case of ``deliver``."""
+    return build_deliver(settings_from())
+
+
+@cache
+def on_reply() -> Replying:
+    """Return the use case of ``on_reply``."""
+    return build_on_reply(settings_from())
 
 
 def build_job_finished(settings: Settings, clock: Clock = now) -> JobFinished:
@@ -61,22 +82,82 @@ def build_job_finished(settings: Settings, clock: Clock = now) -> JobFinished:
 
 def build_due_changes(settings: Settings, clock: Clock = now) -> DueChanges:
     """Put the use case of ``on_due`` together."""
-    # arn:aws:states:<region>:<account>:stateMachine:<name>
-    parts = settings.alert_state_machine.split(":")
+    region, account = _home(settings)
     return DueChanges(
         incidents=_incidents(settings),
         policies=_policies(settings, clock),
-        alerts=StateMachineAlerts(settings.alert_state_machine),
+        outbox=build_deliveries(settings),
+        queue=build_delivery_queue(settings),
         meter=EmfMeter(),
         journal=StructuredJournal(),
         clock=clock,
-        region=parts[3] if len(parts) > 4 else "",
-        account=parts[4] if len(parts) > 4 else "",
+        region=region,
+        account=account,
     )
 
 
+def build_deliver(settings: Settings, clock: Clock = now) -> Deliver:
+    """Put the use case of ``deliver`` together."""
+    import random
+    import secrets
+
+    from guiderail.adapters.channels import ChannelSenders
+    from guiderail.adapters.lambda_pictures import LambdaPictures
+    from guiderail.adapters.secrets import Secrets
+    from guiderail.services.delivering import Deliver
+
+    region, account = _home(settings)
+    journal = StructuredJournal()
+    return Deliver(
+        outbox=build_deliveries(settings),
+        queue=build_delivery_queue(settings),
+        channels=ChannelSenders(Secrets(), settings.topic, settings.bus, journal),
+        pictures=LambdaPictures(settings.draw_function),
+        policies=_policies(settings, clock),
+        incidents=_incidents(settings),
+        dead_letters=SqsDeadLetters(settings.deliveries_dead_letter_queue),
+        meter=EmfMeter(),
+        journal=journal,
+        clock=clock,
+        new_token=lambda: secrets.token_urlsafe(32),
+        chance=random.random,
+        reply_url=settings.reply_url,
+        region=region,
+        account=account,
+    )
+
+
+def build_on_reply(settings: Settings, clock: Clock = now) -> Replying:
+    """Put the use case of ``on_reply`` together."""
+    from guiderail.adapters.slack_answers import SlackNotes
+    from guiderail.adapters.slack_signatures import SlackSdkSignatures
+    from guiderail.services.replying import Replying
+
+    tokens = build_deliveries(settings)
+    return Replying(
+        acts=build_acts(settings, clock),
+        tokens=tokens,
+        signatures=SlackSdkSignatures(),
+        signing_secret=_signing_secret(settings.slack_signing_secret),
+        slack=SlackNotes(),
+        slack_hooks=settings.slack_hooks,
+        meter=EmfMeter(),
+        journal=StructuredJournal(),
+    )
+
+
+def build_deliveries(settings: Settings) -> DynamoDeliveries:
+    """The outbox, with reply tokens and feedback."""
+    return DynamoDeliveries(settings.table, settings.audit_days)
+
+
+def build_delivery_queue(settings: Settings) -> SqsDeliveryQueue:
+    """The queue that wakes ``deliver``."""
+    return SqsDeliveryQueue(settings.deliveries_queue)
+
+
 def build_acts(settings: Settings, clock: Clock = now) -> Acts:
-    """Put together what people do from the command line and, later, by replies."""
+    """Put together what people do from the command line and by replies."""
     return Acts(incidents=_incidents(settings), policies=_policies(settings, clock), clock=clock)
 
 
@@ -86,3 +167,28 @@ def _incidents(settings: Settings) -> DynamoIncidents:
 
 def _policies(settings: Settings, clock: Clock) -> S3Policies:
     return S3Policies(settings.policy_bucket, settings.policy_key, settings.policy_seconds, clock)
+
+
+def _home(settings: Settings) -> tuple[str, str]:
+    """Region and account of the stack: arn:aws:sns:<region>:<account>:<topic>."""
+    parts = settings.topic.split(":")
+    return (parts[3], parts[4]) if len(parts) > 4 else ("", "")
+
+
+def _signing_secret(name: str) -> SigningSecret | None:
+    """Slack's signing secret, read when it is first asked for; None where there is none."""
+    if not name:
+        return None
+
+    @cache
+    def kept() -> Secrets:
+        from guiderail.adapters.secrets import Secrets
+
+        return Secrets()
+
+    def read(fresh: bool = False) -> str:
+        from guiderail.adapters.secrets import SLACK_SIGNING
+
+        return kept().read(name, SLACK_SIGNING, fresh=fresh)["signing_secret"]
+
+    return read

@@ -12,11 +12,13 @@
     │   ├── AlreadyExistsError    what a call would have made is there already
     │   ├── RejectedRequestError  AWS rejected the request as wrong
     │   ├── TooLargeToKeepError   an item is larger than the store takes
+    │   ├── ChannelRefusedError   a channel refuses the message for good
     │   └── SettingsError         an environment variable or an option is wrong
     └── TransientError            stays in the queue and is tried again
         ├── ThrottledError        AWS asked to slow down
         ├── UnavailableError      AWS or the network failed
         ├── ConflictError         somebody else wrote in between
+        ├── ChannelFailedError    a channel could not take the message now
         └── JobNotFinishedError   the event ran ahead of what DescribeProcessingJob says
 """
 
@@ -107,6 +109,25 @@ class TooLargeToKeepError(PermanentError):
     code = "too_large_to_keep"
 
 
+class ChannelRefusedError(PermanentError):
+    """A channel refuses a message, and would refuse it again: wrong address, token or content.
+
+    Attributes:
+        status: HTTP status, 0 where there was none.
+        may_be_stale: Whether a newer secret may help: the channel did not accept the one it was given.
+    """
+
+    code = "channel_refused"
+
+    def __init__(
+        self, message: str, *, remedy: str = "", status: int = 0, may_be_stale: bool = False
+    ) -> None:
+        """Keep what the channel said; the message holds no secret."""
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.may_be_stale = may_be_stale
+
+
 class SettingsError(PermanentError):
     """A setting is missing or cannot be read."""
 
@@ -129,6 +150,25 @@ class ConflictError(TransientError):
     """What was read has been written by somebody else since."""
 
     code = "conflict"
+
+
+class ChannelFailedError(TransientError):
+    """A channel could not take a message now; it may have taken it all the same if it never answered.
+
+    Attributes:
+        status: HTTP status, 0 where there was none.
+        retry_after: Seconds that the channel asks to wait; None where it does not say.
+    """
+
+    code = "channel_failed"
+
+    def __init__(
+        self, message: str, *, status: int = 0, retry_after: float | None = None, remedy: str = ""
+    ) -> None:
+        """Keep what the channel said; the message holds no secret."""
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.retry_after = retry_after
 
 
 class JobNotFinishedError(TransientError):

@@ -14,7 +14,10 @@ METRICS = {
     "FeatureDistance": ("Count", "distance of the worst features of a run from their threshold"),
     "RetrainingDecisions": ("Count", "retraining decisions by endpoint, monitor and reason"),
     "Notifications": ("Count", "messages to people by receiver and reason"),
-    "AlertLatency": ("Seconds", "time from the end of a job to its alert"),
+    "Deliveries": ("Count", "what became of deliveries, by channel, state and reason"),
+    "DeliveryLatency": ("Seconds", "time from a notification to its delivery, by channel"),
+    "Replies": ("Count", "what people answered, by action and reason"),
+    "AlertLatency": ("Seconds", "time from the end of a job until a channel had its alert"),
     "JobsIgnored": ("Count", "processing jobs that are no monitoring runs, by reason"),
     "DeadLetters": ("Count", "messages kept as dead letters, by reason"),
 }

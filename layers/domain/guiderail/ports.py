@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 
 from guiderail.errors import GuiderailError
-from guiderail.model.alert import Alert
+from guiderail.model.delivery import (
+    ChannelState,
+    Delivery,
+    DeliveryRef,
+    DeliveryState,
+    Feedback,
+    Outgoing,
+    Receipt,
+    ReplyToken,
+)
 from guiderail.model.incident import Ledger
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
+from guiderail.model.message import Distribution, Notification, Picture, Rendering, Thread
 from guiderail.model.notice import (
     AuditEntry,
     Group,
     InhibitionSource,
     Notice,
-    Notification,
     Silence,
 )
 from guiderail.model.outcome import Outcome, Reason
-from guiderail.model.policy import Policy
+from guiderail.model.policy import Channel, Policy
 from guiderail.model.record import RunRecord
 from guiderail.reports.run_files import Files
 
@@ -35,15 +44,27 @@ class PolicyInForce(msgspec.Struct, frozen=True):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """What is due now; ``groups`` are ids of groups whose own due time has come."""
+    """What is due now.
+
+    ``groups`` are ids of groups whose own due time has come, ``digested`` what waits for a digest that is.
+    """
 
     notices: tuple[Notice, ...] = ()
     groups: tuple[str, ...] = ()
-    notifications: tuple[Notification, ...] = ()
+    digested: tuple[Outgoing, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything is due."""
-        return bool(self.notices or self.groups or self.notifications)
+        return bool(self.notices or self.groups or self.digested)
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """A delivery with what is read beside it, in one call."""
+
+    delivery: Delivery
+    notification: Notification
+    channel: ChannelState
+    thread: Thread | None = None
 
 
 class JobDescriptions(Protocol):
@@ -139,7 +160,7 @@ class Incidents(Protocol):
         ...
 
     def due(self, until: datetime) -> Due:
-        """What waits and is due: notices, groups and unpublished notifications, oldest first.
+        """What waits and is due, oldest first.
 
         At most a thousand at once; call again until there is nothing.
         """
@@ -154,17 +175,21 @@ class Incidents(Protocol):
         previous: Group | None,
         group: Group,
         absorbed: Sequence[Notice],
-        notifications: Sequence[Notification],
+        outgoing: Sequence[Outgoing],
         audit: AuditEntry | None,
     ) -> None:
-        """Keep a group after ``previous``, and a due row per notification until it is told.
+        """Keep a group after ``previous``, with its notifications and a row per delivery.
 
         The notices it took in and the due row of ``previous`` go; one for ``group.due_at`` is written.
         """
         ...
 
-    def told(self, notification: Notification, at: datetime) -> None:
-        """Mark a notification as published."""
+    def commit_digest(self, outgoing: Outgoing, instead_of: Sequence[Outgoing]) -> None:
+        """Keep a digest with its deliveries; the notifications that it stands for are due no more."""
+        ...
+
+    def sent(self, route: str, window: datetime) -> int:
+        """How many messages a route sent in its rate window that began at a time."""
         ...
 
     def sources(self, endpoint: str) -> Sequence[InhibitionSource]:
@@ -184,11 +209,129 @@ class Incidents(Protocol):
         ...
 
 
-class Alerts(Protocol):
-    """Messages to people and events to the bus, each alert once."""
+class Deliveries(Protocol):
+    """The outbox. Every write is conditional on the delivery's version; it writes the version after that.
 
-    def publish(self, alert: Alert) -> None:
-        """Publish an alert; doing it again with the same id changes nothing."""
+    All raise ConflictError if somebody else wrote in between, and TransientError.
+    """
+
+    def recall_delivery(self, ref: DeliveryRef) -> Remembered | None:
+        """A delivery with its notification, its channel's state and its thread: one call."""
+        ...
+
+    def claim(
+        self,
+        before: Delivery,
+        after: Delivery,
+        ref: DeliveryRef,
+        tokens: Sequence[ReplyToken] = (),
+    ) -> Delivery:
+        """Keep a delivery as being sent until ``look_at``, with the tokens of its message."""
+        ...
+
+    def keep(
+        self,
+        before: Delivery,
+        after: Delivery,
+        ref: DeliveryRef,
+        thread: Thread | None = None,
+        instead: Sequence[Outgoing] = (),
+    ) -> Delivery:
+        """Keep what became of a delivery, with the deliveries over a fallback.
+
+        The thread is kept unless a newer message of it was.
+        """
+        ...
+
+    def keep_channel(self, name: str, state: ChannelState) -> None:
+        """Keep a channel's state after the version it was read with."""
+        ...
+
+    def overdue(self, now: datetime) -> Sequence[DeliveryRef]:
+        """Deliveries that are not over and have to be looked at, whatever became of them in the queue.
+
+        At most five hundred, oldest first.
+        """
+        ...
+
+    def look_later(self, ref: DeliveryRef, at: datetime) -> None:
+        """Have a delivery looked at again at a time, unless it is over by now."""
+        ...
+
+    def deliveries(
+        self, since: datetime, until: datetime, states: Collection[DeliveryState] = ()
+    ) -> Iterator[Delivery]:
+        """Deliveries of notifications made within a time, oldest first; of some states, or of all."""
+        ...
+
+    def deliveries_of(self, notification: str, made_at: datetime) -> Sequence[Delivery]:
+        """The deliveries of one notification."""
+        ...
+
+    def notification(self, notification_id: str) -> Notification | None:
+        """Read a notification."""
+        ...
+
+    def send_test(self, outgoing: Outgoing) -> None:
+        """Keep a notification with its deliveries that belongs to no group."""
+        ...
+
+
+class DeliveryQueue(Protocol):
+    """The queue that wakes ``deliver``."""
+
+    def put(self, refs: Sequence[DeliveryRef], delay: float = 0.0) -> None:
+        """Have deliveries looked at after a delay in seconds (at most 900). Raises TransientError."""
+        ...
+
+
+class Channels(Protocol):
+    """The ways to people."""
+
+    def send(self, channel: Channel, notification: Notification, rendering: Rendering) -> Receipt:
+        """Send one message over one channel; returns only when the channel said that it has it.
+
+        Raises:
+            ChannelRefusedError: It will never take it.
+            ChannelFailedError: It may take it later.
+        """
+        ...
+
+
+class Pictures(Protocol):
+    """Charts."""
+
+    def draw(
+        self,
+        distributions: Sequence[Distribution],
+        trends: Mapping[str, Sequence[float]],
+        show_values: bool = False,
+    ) -> Sequence[Picture]:
+        """Draw distributions and trends (values by name, oldest first). Raises GuiderailError."""
+        ...
+
+
+class ReplyTokens(Protocol):
+    """Tokens of links and buttons, by digest."""
+
+    def token(self, digest: str) -> ReplyToken | None:
+        """Read a token: one call."""
+        ...
+
+    def use(self, digest: str, by: str, at: datetime) -> bool:
+        """Mark a token as used; False if somebody was faster."""
+        ...
+
+    def keep_audit(self, entry: AuditEntry) -> None:
+        """Keep an audit entry of an answer that changed nothing."""
+        ...
+
+    def keep_feedback(self, feedback: Feedback, audit: AuditEntry) -> None:
+        """Keep what somebody called noise; the same id again changes nothing."""
+        ...
+
+    def feedback(self, since: datetime) -> Iterator[Feedback]:
+        """What people called noise, oldest first."""
         ...
 
 

@@ -17,8 +17,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the functions; each field is the variable ``GUIDERAIL_<NAME>``."""
 
     table: str
-    alert_state_machine: str
     dead_letter_queue: str
+    topic: str
+    bus: str
+    deliveries_queue: str
+    deliveries_dead_letter_queue: str
+    reply_url: str = ""
+    draw_function: str = ""
+    slack_signing_secret: str = ""
+    slack_hooks: str = "https://hooks.slack.com/"
     retraining_plan: tuple[RetrainingRule, ...] = ()
     retraining_pipelines: tuple[str, ...] = ()
     pipeline_parameters: dict[str, str] = {}
@@ -55,7 +62,14 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
 
     return Settings(
         table=text("GUIDERAIL_TABLE"),
-        alert_state_machine=text("GUIDERAIL_ALERT_STATE_MACHINE"),
+        topic=text("GUIDERAIL_TOPIC"),
+        bus=text("GUIDERAIL_BUS"),
+        deliveries_queue=text("GUIDERAIL_DELIVERIES_QUEUE"),
+        deliveries_dead_letter_queue=text("GUIDERAIL_DELIVERIES_DEAD_LETTER_QUEUE"),
+        reply_url=text("GUIDERAIL_REPLY_URL", ""),
+        draw_function=text("GUIDERAIL_DRAW_FUNCTION", ""),
+        slack_signing_secret=text("GUIDERAIL_SLACK_SIGNING_SECRET", ""),
+        slack_hooks=text("GUIDERAIL_SLACK_HOOKS", "https://hooks.slack.com/"),
         dead_letter_queue=text("GUIDERAIL_DEAD_LETTER_QUEUE"),
         retraining_plan=_plan(text("GUIDERAIL_RETRAINING_PLAN", "*=suggest")),
         retraining_pipelines=tuple(_listed(text("GUIDERAIL_RETRAINING_PIPELINES", ""))),

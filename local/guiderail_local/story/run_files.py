@@ -23,10 +23,13 @@ _IMAGE = f"156813124566.dkr.ecr.{REGION}.amazonaws.com/sagemaker-model-monitor-a
 _ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 _FEATURES = (
     "wind_speed", "gust_speed", "queue_length", "water_level", "draught_m", "air_pressure",
+    "load_factor", "gate_wait_s", "axle_load_t", "rope_pull_kn",
 )  # fmt: skip
 _DRIFT_THRESHOLD = 0.1
 _AUC_THRESHOLD = 0.9
-_ROWS = 480
+_SHAPE = (6, 24, 58, 96, 112, 96, 58, 22, 6, 2)
+"""Rows in each bucket of a feature that did not drift."""
+_ROWS = sum(_SHAPE)
 _FAILURE = "AlgorithmError: Error: Encoded data doesn't match the record count of the input"
 
 
@@ -53,7 +56,7 @@ class RunWriter:
             }
             for feature, distance in drifted.items()
         ]
-        statistics = {"version": 0.0, "dataset": {"item_count": _ROWS}, "features": _statistics()}
+        statistics = _statistics(drifted)
         constraints = {
             "version": 0.0,
             "features": [
@@ -110,9 +113,10 @@ class RunWriter:
         folder = self._folder / f"{self._written:02}-{schedule}"
         for name, content in report.items():
             _json(folder / "report" / name, content)
-        for name in report.keys() & {"statistics.json", "constraints.json"}:
-            if monitor == "data_quality" or name == "constraints.json":
-                _json(folder / "baseline" / name, report[name])
+        if "constraints.json" in report:
+            _json(folder / "baseline" / "constraints.json", report["constraints.json"])
+        if report and monitor == "data_quality":
+            _json(folder / "baseline" / "statistics.json", _statistics({}))
         _json(folder / "schedule.json", _schedule(endpoint, schedule, monitor))
         _json(folder / "job.json", _job(endpoint, schedule, monitor, when, violations, failure))
         return read_run(folder)
@@ -193,22 +197,31 @@ def _schedule(endpoint: str, schedule: str, monitor: str) -> dict[str, Any]:
     }
 
 
-def _statistics() -> list[dict[str, Any]]:
-    return [
-        {
-            "name": feature,
-            "inferred_type": "Fractional",
-            "numerical_statistics": {
-                "common": {"num_present": _ROWS, "num_missing": 0},
-                "mean": 12.5,
-                "sum": 12.5 * _ROWS,
-                "std_dev": 4.0,
-                "min": 1.0,
-                "max": 40.0,
-            },
-        }
-        for feature in _FEATURES
+def _statistics(drifted: Mapping[str, float]) -> dict[str, Any]:
+    features = [_feature(name, round(drifted.get(name, 0.0) * 10)) for name in _FEATURES]
+    return {"version": 0.0, "dataset": {"item_count": _ROWS}, "features": features}
+
+
+def _feature(name: str, moved: int) -> dict[str, Any]:
+    """Statistics of a feature whose values moved up by some buckets of width 4."""
+    buckets = [
+        {"lower_bound": 4.0 * (at + moved), "upper_bound": 4.0 * (at + moved + 1), "count": rows}
+        for at, rows in enumerate(_SHAPE)
     ]
+    mean = sum((b["lower_bound"] + 2) * b["count"] for b in buckets) / _ROWS
+    return {
+        "name": name,
+        "inferred_type": "Fractional",
+        "numerical_statistics": {
+            "common": {"num_present": _ROWS, "num_missing": 0},
+            "mean": mean,
+            "sum": mean * _ROWS,
+            "std_dev": 7.0,
+            "min": buckets[0]["lower_bound"],
+            "max": buckets[-1]["upper_bound"],
+            "distribution": {"kll": {"buckets": buckets}},
+        },
+    }
 
 
 def _json(file: Path, content: Mapping[str, Any]) -> None:

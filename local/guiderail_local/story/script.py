@@ -1,7 +1,8 @@
 """The story's steps, and what each of them has to come to.
 
 Reason codes are read back from the stack: ``decided`` from the audit entry of the run or act,
-``settled`` from those of the groups that the incident belongs to, ``told`` from what came out of the bus.
+``settled`` from those of the groups that the incident belongs to, ``told`` from what came out of the bus,
+``delivered`` from Deliver's log, ``answered`` from the answer and from OnReply's log.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from guiderail.model.policy import ChannelKind
+
 from guiderail_local.runs import RunFolder
+from guiderail_local.sink import Fault
 from guiderail_local.story.run_files import RunWriter
 
 Run = Callable[[RunWriter], RunFolder]
@@ -28,23 +32,39 @@ class About:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """What goes wrong at a channel while a step is played; without ``times`` every time."""
+
+    channel: ChannelKind
+    fault: Fault
+    times: int | None = None
+
+
+@dataclass(frozen=True)
 class Step:
     """One line of the story: runs that end, or something that a person does.
 
     Attributes:
-        act: ``acknowledge``, ``silence`` or ``end_silence``.
+        act: What a person does, a method of ``People`` or of ``StoryTeller``.
+        trouble: What goes wrong at a channel meanwhile.
         decided: Reason codes with which the run, or the act, was decided.
         settled: Reason codes with which the incident's groups were settled, in order.
         told: Reason codes of the messages that people got; none: nobody was told.
+        delivered: Each try over a channel of the policy: its name and the reason code, by name, then in
+            order.
+        answered: Status of the answer that a person got, and its reason code.
     """
 
     says: str
     about: About
     runs: tuple[Run, ...] = ()
     act: str = ""
+    trouble: Trouble | None = None
     decided: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    delivered: tuple[str, ...] = ()
+    answered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,9 +92,19 @@ def _quality(endpoint: str, auc: float) -> Run:
     return lambda writer: writer.model_quality(endpoint, auc)
 
 
-def _opened(says: str, about: About, run: Run) -> Step:
+def _opened(
+    says: str,
+    about: About,
+    run: Run,
+    delivered: tuple[str, ...] = (),
+    trouble: Trouble | None = None,
+) -> Step:
     new = ("first_seen",)
-    return Step(says, about, (run,), decided=new, settled=new, told=new)
+    return Step(says, about, (run,), "", trouble, new, new, new, delivered)
+
+
+def _to_everyone(*kinds: ChannelKind) -> tuple[str, ...]:
+    return tuple(sorted(f"everyone/{kind} delivered" for kind in kinds))
 
 
 # a feature of its own for each endpoint, or they would have a source in common
@@ -89,6 +119,20 @@ _BRIDGE, _QUAY, _BUOY = (
     About(endpoint, subject="air_pressure")
     for endpoint in ("bridge-lift-prod", "quay-power-prod", "buoy-drift-prod")
 )
+
+_FERRY = About("ferry-load-prod", subject="load_factor")
+_MOORING = About("mooring-time-prod", subject="rope_pull_kn")
+_GATE = About("gate-count-prod", subject="gate_wait_s")
+_SCALE = About("weigh-bridge-prod", subject="axle_load_t")
+
+RETRY_AFTER = 2.0
+"""Seconds that the busy channel asks for."""
+
+_BUSY = Trouble(ChannelKind.TEAMS, Fault.rate_limited(RETRY_AFTER), times=1)
+_DEAD = Trouble(ChannelKind.WEBHOOK, Fault.status_of(500))
+_EVERY_CHANNEL = _to_everyone(*(kind for kind in ChannelKind if kind is not ChannelKind.BUS))
+# an acknowledgement concerns only those who keep an incident of their own
+_THOSE_WHO_KEEP = _to_everyone(*(kind for kind in ChannelKind if kind.keeps_incidents))
 
 STORY = (
     Scene(
@@ -227,6 +271,98 @@ STORY = (
                 decided=("first_seen",),
                 settled=("part_of_upstream",),
                 told=("upstream_suspected",),
+            ),
+        ),
+    ),
+    Scene(
+        "A message goes over every channel of its receiver",
+        (_opened("load_factor drifts", _FERRY, _drift(_FERRY, 0.35), _EVERY_CHANNEL),),
+    ),
+    Scene(
+        "A busy channel gets the time that it asks for",
+        (
+            _opened(
+                "gate_wait_s drifts, and Teams says 429",
+                _GATE,
+                _drift(_GATE, 0.27),
+                ("gatekeepers/teams channel_busy", "gatekeepers/teams delivered"),
+                _BUSY,
+            ),
+        ),
+    ),
+    Scene(
+        "A dead channel falls back, and opens an incident of its own",
+        (
+            Step(
+                "axle_load_t drifts, and the webhook is down",
+                _SCALE,
+                (_drift(_SCALE, 0.29),),
+                trouble=_DEAD,
+                decided=("first_seen",),
+                settled=("first_seen",),
+                # the channel's own incident is news in the group of all that has no endpoint
+                told=("first_seen", "new_findings"),
+                delivered=(
+                    "standby/slack_webhook delivered",
+                    "weighers/webhook channel_failed",
+                    "weighers/webhook channel_failed",
+                    "weighers/webhook given_up",
+                ),
+            ),
+        ),
+    ),
+    Scene(
+        "A link asks first, works once, and cannot be guessed",
+        (
+            Step("ana opens the mail's link", _FERRY, act="open_link", answered=("200",)),
+            Step(
+                "she confirms: acknowledge",
+                _FERRY,
+                act="confirm_link",
+                decided=("acknowledged",),
+                delivered=_THOSE_WHO_KEEP,
+                answered=("200 reply_done",),
+            ),
+            Step(
+                "she confirms again",
+                _FERRY,
+                act="confirm_link",
+                settled=("reply_used",),
+                answered=("409 reply_used",),
+            ),
+            Step("somebody guesses one", _FERRY, act="guess_link", answered=("404 reply_unknown",)),
+        ),
+    ),
+    Scene(
+        "A button in Slack works once, and only if Slack signed it",
+        (
+            _opened("rope_pull_kn drifts", _MOORING, _drift(_MOORING, 0.33), _EVERY_CHANNEL),
+            Step(
+                "a forged press",
+                _MOORING,
+                act="forge_press",
+                answered=("401 reply_bad_signature",),
+            ),
+            Step(
+                "an old press, replayed",
+                _MOORING,
+                act="replay_old_press",
+                answered=("401 reply_stale",),
+            ),
+            Step(
+                "ben presses: acknowledge",
+                _MOORING,
+                act="press",
+                decided=("acknowledged",),
+                delivered=_THOSE_WHO_KEEP,
+                answered=("200 reply_done",),
+            ),
+            Step(
+                "the same press, replayed",
+                _MOORING,
+                act="press",
+                settled=("reply_used",),
+                answered=("200 reply_used",),
             ),
         ),
     ),

@@ -21,8 +21,10 @@ from guiderail_local.cloud import LocalCloud
 from guiderail_local.player import HeardAlert, Player
 from guiderail_local.policies import store_policy
 from guiderail_local.runs import RunFolder
+from guiderail_local.story.people import People
+from guiderail_local.story.receiving import Receiving, receiving
 from guiderail_local.story.run_files import ACCOUNT, REGION, RunWriter, schedule_of
-from guiderail_local.story.script import About, Run, Scene, Step
+from guiderail_local.story.script import About, Run, Scene, Step, Trouble
 
 POLICY = Path(__file__).with_name("guiderail.yaml")
 """The policy that holds during the story."""
@@ -52,6 +54,8 @@ class StepEnding:
     decided: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    delivered: tuple[str, ...] = ()
+    answered: tuple[str, ...] = ()
     alerts: tuple[HeardAlert, ...] = ()
     jobs: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
@@ -65,7 +69,7 @@ class StepEnding:
         """Compare with the script once."""
         differing = [
             f"{name}: {_listed(getattr(self, name))}, expected {_listed(getattr(self.step, name))}"
-            for name in ("decided", "settled", "told")
+            for name in ("decided", "settled", "told", "delivered", "answered")
             if getattr(self, name) != getattr(self.step, name)
         ]
         object.__setattr__(self, "problems", (*self.trouble, *differing))
@@ -77,13 +81,20 @@ class StepEnding:
 
 
 class StoryTeller:
-    """Plays scenes; what people do in them goes the way of the commands, through ``Acts``."""
+    """Plays scenes; what people do in them goes the way of the commands or of a reply.
 
-    def __init__(self, player: Player, acts: Acts, folder: Path) -> None:
-        """Play through this player and write the runs' files below a folder."""
+    Attributes:
+        receiving: What the messages arrive at.
+    """
+
+    def __init__(self, cloud: LocalCloud, player: Player, acts: Acts, receiving: Receiving) -> None:
+        """Play through this player, and write the runs' files into the cloud's folder."""
+        self.receiving = receiving
         self._player = player
         self._acts = acts
-        self._writer = RunWriter(folder)
+        self._people = People(cloud, receiving)
+        self._log_of = cloud.log_lines
+        self._writer = RunWriter(cloud.folder / "story")
         self._seen: set[str] = set()
         self._silence = ""
 
@@ -99,17 +110,29 @@ class StoryTeller:
                 yield self._play(scene, step)
 
     def _play(self, scene: Scene, step: Step) -> StepEnding:
-        began = time.monotonic()
+        began, began_at = time.monotonic(), time.time()
         trouble: list[str] = []
+        before = self.receiving.taken()
+        if step.trouble:
+            plan = step.trouble
+            self.receiving.sink.fail(plan.channel, plan.fault, plan.times)
         jobs = []
         for run in self._written(step.runs):
             trouble += self._player.send([run])
             jobs.append(run.job_arn)
-        if step.act:
-            self._do(step)
+        status = None
+        try:
+            status = self._do(step) if step.act else None
+        except LookupError as nothing:
+            # what it was to be done with never arrived: the steps after it may still go well
+            trouble.append(str(nothing))
         if jobs and not _until(lambda: all(map(self._acts.incidents.run, jobs))):
             trouble.append("a run was not recorded")
         told = self._player.tell(_SETTLES_WITHIN)
+        trouble += self.receiving.missing(before, told.deliveries)
+        if step.trouble:
+            trouble += self._impatience(step.trouble)
+            self.receiving.sink.heal(step.trouble.channel)
         incident = self._incident(step.about)
         ledger = _scope(step.about).ledger_id
         groups = tuple(incident.groups) if incident else ()
@@ -121,6 +144,8 @@ class StoryTeller:
             decided=self._reasons([self._silence or ledger, ledger], about),
             settled=self._reasons(groups, incident.id if incident else ""),
             told=told.why_now,
+            delivered=self._tries(began_at, len(step.delivered)),
+            answered=() if status is None else (self._answer(began_at, status),),
             alerts=told.alerts,
             jobs=tuple(jobs),
             incidents=tuple(dict.fromkeys(filter(None, [incident.id if incident else "", *heard]))),
@@ -133,7 +158,11 @@ class StoryTeller:
     def _written(self, runs: Sequence[Run]) -> list[RunFolder]:
         return [write(self._writer) for write in runs]
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: Step) -> int | None:
+        """What a person does; the status of the answer, if there is one."""
+        if hasattr(self._people, step.act):
+            status: int = getattr(self._people, step.act)()
+            return status
         if step.act == "silence":
             match: Mapping[str, str] = {"endpoint": step.about.endpoint}
             until = self._player.now + _SILENCE
@@ -146,6 +175,39 @@ class StoryTeller:
             self._acts.acknowledge(incident.id, "ben", _ORIGIN)
         else:
             raise ValueError(f"the story knows no act {step.act}")
+        return None
+
+    def _tries(self, since: float, expected: int) -> tuple[str, ...]:
+        """Each try over a channel of the policy, by channel, then in order."""
+
+        def logged() -> list[tuple[str, str]]:
+            return [
+                (str(line["channel"]), str(line["reason"]))
+                for line in self._log_of("DeliverLogGroup", since)
+                if str(line.get("message", "")).startswith("delivery ")
+                and "/" in str(line.get("channel", ""))
+            ]
+
+        # the log of an invocation may be written after its message left the queue
+        _until(lambda: len(logged()) >= expected)
+        return tuple(
+            f"{channel} {reason}" for channel, reason in sorted(logged(), key=lambda try_: try_[0])
+        )
+
+    def _answer(self, since: float, status: int) -> str:
+        """The status with the reason code that OnReply logged for it."""
+
+        def logged() -> list[str]:
+            lines = self._log_of("OnReplyLogGroup", since)
+            return [str(line.get("reason", "")) for line in lines if line.get("message") == "reply"]
+
+        return f"{status} {''.join((_until(logged) or [''])[-1:])}".strip()
+
+    def _impatience(self, trouble: Trouble) -> Iterator[str]:
+        asked = float(trouble.fault.retry_after or 0)
+        waited = self.receiving.waited(trouble.channel)
+        if waited < asked:
+            yield f"{trouble.channel} asked for {asked:g} s and was tried again after {waited:.1f} s"
 
     def _incident(self, about: About) -> Incident | None:
         ledger = self._acts.incidents.ledger(_scope(about).ledger_id)
@@ -176,9 +238,9 @@ def story_teller(cloud: LocalCloud, player: Player) -> Iterator[StoryTeller]:
     """Put the story's policy into the cloud; acts reach the cloud as long as the context lasts."""
     store_policy(cloud, POLICY.read_text(encoding="utf-8"), POLICY.name)
     settings = settings_from(cloud.variables("OnDue"))
-    with cloud.in_environment():
+    with cloud.in_environment(), receiving(cloud) as receivers:
         # with the computer's time, as OnJobFinished: what was decided first has to look earlier
-        yield StoryTeller(player, build_acts(settings), cloud.folder / "story")
+        yield StoryTeller(cloud, player, build_acts(settings), receivers)
 
 
 def _scope(about: About) -> Scope:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from guiderail.model.incident import Ledger
-from guiderail.model.notice import Notification
+from guiderail.model.message import Notification
 from guiderail.model.policy import (
     Effect,
     Layer,
@@ -166,7 +166,7 @@ def test_ticking_only_when_something_is_due_tells_the_same_as_every_minute(
     seen: list[tuple[datetime, tuple[str, ...], str]] = []
 
     class Noting(Tally):
-        def see_message(self, notification: Notification, group: object) -> None:
+        def see_message(self, notification: Notification) -> None:
             reasons = tuple(reason.value for reason in notification.reasons)
             seen.append((notification.made_at, reasons, notification.subject))
 
@@ -179,7 +179,8 @@ def test_ticking_only_when_something_is_due_tells_the_same_as_every_minute(
     tell = DueChanges(
         incidents=store,
         policies=FixedPolicies(policy),
-        alerts=replay._Nobody(),
+        outbox=store,
+        queue=replay._Nobody(),
         meter=replay._Unmeasured(),
         journal=replay._Unwritten(),
         clock=lambda: datetime.max.replace(tzinfo=UTC),
@@ -214,8 +215,7 @@ def test_ticking_only_when_something_is_due_tells_the_same_as_every_minute(
         minute += timedelta(minutes=1)
 
     every_minute = [
-        (n.made_at, tuple(r.value for r in n.reasons), n.subject)
-        for n in store.notifications_told.values()
+        (n.made_at, tuple(r.value for r in n.reasons), n.subject) for n in store.messages.values()
     ]
     assert seen == every_minute
     assert len(seen) > 5

@@ -10,6 +10,9 @@ import pytest
 from guiderail.model.outcome import Direction
 from guiderail.model.policy import (
     BROKEN_RUN_HIDES_THE_REST,
+    Channel,
+    ChannelKind,
+    DeliveryTerms,
     Effect,
     EscalationStep,
     FeatureGroup,
@@ -18,6 +21,9 @@ from guiderail.model.policy import (
     LifeCycle,
     Match,
     Policy,
+    RateLimit,
+    Receiver,
+    Replies,
     Route,
     Rule,
     RunsNeeded,
@@ -71,10 +77,32 @@ routes:
       repeat_interval: 1h30m
       active: nights
       escalation: [{after: 30m, receiver: boss}]
+      at_most: {messages: 20, within: 2h}
       continue: true
       routes:
         - {name: inner, match: {check: failed}, group_by: [], active: []}
-receivers: {ops: {}, on-call: {description: "pager"}, boss: {}}
+receivers:
+  ops: {}
+  on-call:
+    description: pager
+    channels:
+      - pagerduty: {secret: guiderail/pagerduty}
+      - slack: {secret: "ssm:/guiderail/slack/bot", channel: C0123456789}
+        pictures: false
+      - slack: {secret: guiderail/slack, channel: D0123456}
+      - email: {to: [a@example.com, b@example.com], from: guiderail@example.com}
+        name: mail of the night
+      - topic: {}
+    fallback: boss
+    show_values: true
+  boss:
+    channels:
+      - topic: {arn: "arn:aws:sns:eu-west-1:123456789012:boss"}
+      - amazon_q: {topic_arn: "arn:aws-us-gov:sns:us-gov-west-1:123456789012:chat"}
+      - slack_webhook: {secret: guiderail/boss/slack}
+      - teams: {secret: guiderail/teams}
+      - jsm: {secret: guiderail/jsm}
+      - webhook: {secret: guiderail/webhook}
 hours:
   nights:
     - {days: [fri, mon], from: "22:00", to: "06:00", zone: Europe/Berlin}
@@ -85,6 +113,8 @@ feature_groups:
   - {name: profile, features: "cust_*", endpoints: [loan-a], schedules: [s]}
 upstream: {endpoints: 4, within: 2h}
 incidents: {resolve_after: 3, reopen_within: 2d, flap_changes: 6, flap_window: 12h, worse_by: 2}
+delivery: {attempts: 3, give_up_after: 10m, breaker_failures: 2, breaker_pause: 1m, link_life: 1d}
+replies: {allowed: ["slack:T0123/*", "link:mail of the night"]}
 """
 
 
@@ -103,11 +133,12 @@ def test_a_whole_policy() -> None:
         active=("nights",),
         escalation=(EscalationStep(1800.0, "boss"),),
         goes_on=True,
+        at_most=RateLimit(messages=20, within=7200.0),
     )
     inner = msgspec.structs.replace(
         nights,
         name="inner",
-        line=41,
+        line=42,
         match=Match(check=("failed",)),
         group_by=(),
         active=(),
@@ -170,7 +201,7 @@ def test_a_whole_policy() -> None:
         inhibitions=(
             Inhibition(
                 name="feed",
-                line=48,
+                line=70,
                 source=Match(check=("data_type_check",)),
                 target=Match(monitor=("bias",)),
                 same=("endpoint", "account"),
@@ -189,6 +220,73 @@ def test_a_whole_policy() -> None:
             flap_window=43200.0,
             worse_by=2.0,
         ),
+        receivers={
+            "ops": Receiver(name="ops"),
+            "on-call": Receiver(
+                name="on-call",
+                channels=(
+                    Channel(
+                        kind=ChannelKind.PAGERDUTY,
+                        name="on-call/pagerduty",
+                        secret="guiderail/pagerduty",
+                    ),
+                    Channel(
+                        kind=ChannelKind.SLACK,
+                        name="on-call/slack",
+                        secret="ssm:/guiderail/slack/bot",
+                        target="C0123456789",
+                        pictures=False,
+                    ),
+                    Channel(
+                        kind=ChannelKind.SLACK,
+                        name="on-call/slack-2",
+                        secret="guiderail/slack",
+                        target="D0123456",
+                    ),
+                    Channel(
+                        kind=ChannelKind.EMAIL,
+                        name="mail of the night",
+                        to=("a@example.com", "b@example.com"),
+                        sender="guiderail@example.com",
+                    ),
+                    Channel(kind=ChannelKind.TOPIC, name="on-call/topic"),
+                ),
+                fallback="boss",
+                show_values=True,
+            ),
+            "boss": Receiver(
+                name="boss",
+                channels=(
+                    Channel(
+                        kind=ChannelKind.TOPIC,
+                        name="boss/topic",
+                        target="arn:aws:sns:eu-west-1:123456789012:boss",
+                    ),
+                    Channel(
+                        kind=ChannelKind.AMAZON_Q,
+                        name="boss/amazon_q",
+                        target="arn:aws-us-gov:sns:us-gov-west-1:123456789012:chat",
+                    ),
+                    *(
+                        Channel(kind=kind, name=f"boss/{kind}", secret=secret)
+                        for kind, secret in (
+                            (ChannelKind.SLACK_WEBHOOK, "guiderail/boss/slack"),
+                            (ChannelKind.TEAMS, "guiderail/teams"),
+                            (ChannelKind.JSM, "guiderail/jsm"),
+                            (ChannelKind.WEBHOOK, "guiderail/webhook"),
+                        )
+                    ),
+                ),
+            ),
+        },
+        delivery=DeliveryTerms(
+            attempts=3,
+            give_up_after=600.0,
+            breaker_failures=2,
+            breaker_pause=60.0,
+            link_life=86400.0,
+        ),
+        replies=Replies(allowed=("slack:T0123/*", "link:mail of the night")),
     )
 
 

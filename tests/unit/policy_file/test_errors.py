@@ -6,8 +6,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from guiderail.model.policy import Channel, ChannelKind, Policy, Receiver, Replies, Route
 from guiderail.services.tightening import CANNOT_TIGHTEN
 from guiderail_cli.policy_file import CompiledPolicy, Level, compile_policy
+from guiderail_cli.policy_file.receivers import WITH_REPLIES
+
+from tests.builders import judgement
+from tests.fakes import Cloud
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -18,6 +23,10 @@ def compiled(text: str) -> CompiledPolicy:
 
 def rule(match: str = "{endpoint: loans}", set_: str = "{severity: info}", name: str = "r") -> str:
     return f"rules:\n  - name: {name}\n    match: {match}\n    set: {set_}\n"
+
+
+def channel(text: str) -> str:
+    return f"receivers: {{default: {{\n channels: [\n   {'':3}{text}]}}}}\n"
 
 
 WRONG = [
@@ -87,6 +96,49 @@ WRONG = [
     ("upstream: {endpoints: 1}", 2, 23, "upstream.endpoints", "out of range", "at least 2"),
     ("incidents: {worse_by: 1}", 2, 23, "incidents.worse_by", "out of range", "more than 1"),
     ("incidents: {resolve_after: 25}", 2, 28, "incidents.resolve_after", "out of range", "at most 24"),
+    ("routes: {at_most: {messages: 0}}", 2, 30, "routes.at_most.messages", "0 is out of range", "at least 1"),
+    ("routes: {at_most: {messages: many}}", 2, 30, "routes.at_most.messages", "no whole number", "such as 30"),
+    ("routes: {at_most: {within: 1h}}", 2, 19, "routes.at_most.messages", "is missing", "Add messages:"),
+    ("routes: {at_most: {messages: 9, within: 30s}}", 2, 41, "routes.at_most.within", "shorter than 1m", "at least 1m"),
+    ("routes: {at_most: {messages: 9, within: 2d}}", 2, 41, "routes.at_most.within", "longer than 1d", "at most 1d"),
+    (channel("{slak: {}}"), 4, 8, "receivers.default.channels[0].slak", "not known", "Did you mean slack?"),
+    (channel("{bus: {}}"), 4, 8, "receivers.default.channels[0].bus", "not known", "anyway"),
+    (channel("{}"), 4, 7, "receivers.default.channels[0]", "no channel stands here", "one of topic, email, slack"),
+    (channel("{topic: }"), 4, 15, "receivers.default.channels[0].topic", "nothing stands here", "Write"),
+    (channel("topic"), 4, 7, "receivers.default.channels[0]", "is not a mapping", "key: value"),
+    (channel("{topic: {}, jsm: {secret: guiderail/x}}"), 4, 7, "receivers.default.channels[0]", "topic and jsm in one entry", "dash"),
+    (channel("{teams: {}}"), 4, 15, "receivers.default.channels[0].teams.secret", "is missing", "Add secret:"),
+    (channel("{teams: {secret: guiderail/x, url: y}}"), 4, 37, "receivers.default.channels[0].teams.url", "not known", "Known keys are secret"),
+    (channel("{slack: {secret: guiderail/x}}"), 4, 15, "receivers.default.channels[0].slack.channel", "is missing", "Add channel:"),
+    (channel("{slack: {secret: guiderail/x, channel: '#ml'}}"), 4, 46, "receivers.default.channels[0].slack.channel", "#ml is a channel's name", "its id"),
+    (channel("{slack: {secret: guiderail/x, channel: ml-alerts}}"), 4, 46, "receivers.default.channels[0].slack.channel", "a channel's name", "its id"),
+    (channel("{slack: {secret: guiderail/x, channel: U0123456789}}"), 4, 46, "receivers.default.channels[0].slack.channel", "no id of a Slack channel", "C, G or D"),
+    (channel("{jsm: {secret: jsm-key}}"), 4, 22, "receivers.default.channels[0].jsm.secret", "names no secret", "guiderail/name"),
+    (channel("{jsm: {secret: ssm:/other/key}}"), 4, 22, "receivers.default.channels[0].jsm.secret", "names no secret", "ssm:/guiderail/name"),
+    (channel("{jsm: {secret: guiderail/}}"), 4, 22, "receivers.default.channels[0].jsm.secret", "names no secret", "guiderail/name"),
+    (channel("{jsm: {secret: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:guiderail/x'}}"), 4, 22, "receivers.default.channels[0].jsm.secret", "an ARN", "guiderail/name"),
+    (channel("{topic: {arn: x}}"), 4, 21, "receivers.default.channels[0].topic.arn", "no ARN of an SNS topic", "arn:aws:sns"),
+    (channel("{topic: {arn: 'arn:aws:sns:eu-west-1:123456789012:x.fifo'}}"), 4, 21, "receivers.default.channels[0].topic.arn", "FIFO", "standard"),
+    (channel("{amazon_q: {}}"), 4, 18, "receivers.default.channels[0].amazon_q.topic_arn", "is missing", "Add topic_arn:"),
+    (channel("{email: {to: [a@example.com, b], from: c@example.com}}"), 4, 36, "receivers.default.channels[0].email.to[1]", "b is no email address", "ml@example.com"),
+    (channel("{email: {to: 'a b@example.com', from: c@example.com}}"), 4, 20, "receivers.default.channels[0].email.to[0]", "no email address", "ml@example.com"),
+    (channel("{email: {to: [], from: c@example.com}}"), 4, 20, "receivers.default.channels[0].email.to", "list is empty", "remove"),
+    (channel("{email: {to: [" + "a@example.com, " * 51 + "], from: c@example.com}}"), 4, 20, "receivers.default.channels[0].email.to", "51 addresses", "mailing list"),
+    (channel("{email: {to: a@example.com}}"), 4, 15, "receivers.default.channels[0].email.from", "is missing", "Add from:"),
+    (channel("{topic: {}, name: bus}"), 4, 25, "receivers.default.channels[0].name", "Guiderail's own", "another name"),
+    ("receivers: {default: {channels: [{topic: {}}, {topic: {}, name: default/topic}]}}", 2, 65, "receivers.default.channels[1].name", "has the name default/topic too", "its own name"),
+    ("receivers: {default: {slack: {}}}", 2, 23, "receivers.default.slack", "not known", "below channels:"),
+    ("receivers: {default: {channels: {topic: {}}}}", 2, 33, "receivers.default.channels", "a mapping is not a list", "dash"),
+    ("receivers: {default: {fallback: opps}, ops: {}}\nroutes: {escalation: [{after: 5m, receiver: ops}]}", 2, 33, "receivers.default.fallback", "opps is not declared", "Did you mean ops?"),
+    ("receivers: {default: {fallback: default}}", 2, 33, "receivers.default.fallback", "stand in for itself", "stack's topic"),
+    ("receivers: {default: {fallback: a}, a: {fallback: b}, b: {fallback: a}}", 2, 51, "receivers.a.fallback", "in a circle: a -> b -> a", "the last one"),
+    ("delivery: {attempts: 0}", 2, 22, "delivery.attempts", "out of range", "at least 1"),
+    ("delivery: {attempts: 101}", 2, 22, "delivery.attempts", "out of range", "at most 100"),
+    ("delivery: {give_up_after: 8d}", 2, 27, "delivery.give_up_after", "longer than 7d", "at most 7d"),
+    ("delivery: {breaker_pause: 16m}", 2, 27, "delivery.breaker_pause", "longer than 15m", "at most 15m"),
+    ("delivery: {breaker_failures: 0}", 2, 30, "delivery.breaker_failures", "out of range", "at least 1"),
+    ("delivery: {link_life: 1m}", 2, 23, "delivery.link_life", "shorter than 5m", "at least 5m"),
+    ("replies: {allowed: [U012]}", 2, 21, "replies.allowed[0]", "matches nobody", "slack:<team>"),
     ("version: 1", 2, 1, "version", "stands twice, first on line 1", "Keep one"),
     ("? {a: b}\n: c", 2, 3, "", "a key that is not text", "plain word"),
 ]  # fmt: skip
@@ -249,6 +301,116 @@ def test_the_outcome_of_a_healthy_run_is_no_check() -> None:
 @pytest.mark.parametrize("check", ["upstream", "policy_unreadable", "failed", "bias_drift_check"])
 def test_checks_that_incidents_may_have(check: str) -> None:
     assert compiled(f"routes: {{routes: [{{name: a, match: {{check: {check}}}}}]}}").problems == ()
+
+
+# --- secrets in the file, receivers that nobody hears of
+
+
+SECRETS = [
+    "{slack: {secret: xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqygy, channel: '#ml'}}",
+    "{slack: {secret: guiderail/slack, channel: xoxb-1-2-abc}}",
+    "{slack_webhook: {secret: 'https://hooks.slack.com/services/T0/B0/XXXXXXXX'}}",
+    "{slack_webhook: {secret: guiderail/s, url: 'https://hooks.slack.com/services/T0/B0/XXX'}}",
+    "{teams: {secret: 'https://x.logic.azure.com/workflows/1/triggers?sp=run&sig=ABCdef'}}",
+    "{teams: {secret: 'https://example.com/hook'}}",
+    "{pagerduty: {secret: R0123456789ABCDEF0123456789ABCDE}}",
+    "{jsm: {secret: 5e2f1a70-7c7f-4b61-9d2a-0a8c1b7c3a55}}",
+    "{webhook: {secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'}}",
+    "{webhook: {secret: '" + "Q2hhbm5lbHMgYXJlIG5vdCBzZWNyZXRz" * 10 + "'}}",
+]
+
+
+@pytest.mark.parametrize("text", SECRETS, ids=lambda t: t[:30])
+def test_a_secret_in_the_file_is_refused_and_not_repeated(text: str) -> None:
+    result = compiled(channel(text))
+    assert result.policy is None
+    (problem,) = [p for p in result.errors if "looks like a secret" in p.message]
+    assert "Put it into Secrets Manager" in problem.remedy
+    at = [p for p in result.errors if (p.line, p.column) == (problem.line, problem.column)]
+    assert at == [problem]
+    told = " ".join(str(p) for p in result.problems)
+    assert not any(
+        part in told for part in ("xoxb", "hooks.slack", "ABCdef", "R0123", "5e2f", "Q2h")
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "guiderail/oncall/slack",
+        "guiderail/0123456789abcdef0123456789abcdef",
+        "ssm:/guiderail/production/eu-west-1/pagerduty/routing-key",
+        "guiderail/slack_bot+v2.1@ops",
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert compiled(channel(f"{{webhook: {{secret: '{name}'}}}}")).problems == ()
+
+
+@pytest.mark.parametrize("name", ["0123456789abcdef0123456789abcdef", "xoxo-likes", "design=x"])
+def test_other_texts_may_look_like_anything(name: str) -> None:
+    assert compiled(rule(f"{{feature: {name}}}")).problems == ()
+
+
+def test_a_token_is_refused_wherever_it_stands() -> None:
+    (problem,) = compiled("receivers: {default: {description: 'the bot is xoxb-123-abc'}}").errors
+    assert problem.field == "receivers.default.description"
+    assert "xoxb" not in str(problem)
+
+
+WEBHOOK = "{webhook: {secret: guiderail/x}}"
+SLACK = "{slack_webhook: {secret: guiderail/x}}"
+OF_RECEIVERS = [
+    # what stands in the file, line and column, what is told, what to do
+    ("receivers: {default: {}, ops: {}}", (2, 31), "leads to ops", "remove it"),
+    ("receivers: {ops: {fallback: boss}, boss: {}, default: {}}", (2, 18), "leads to ops", "remove"),
+    (f"receivers: {{default: {{channels: [{WEBHOOK}, {SLACK}]}}}}", (2, 68), "nobody may answer", "allowed"),
+    ("replies: {allowed: 'link:ops/*'}", (2, 20), "known as link:ops/*", "link:topic?"),
+    ("receivers: {default: {channels: [email: {to: [a@x.org, b@x.org], from: c@x.org}]}}\nreplies: {allowed: ['email:a@x.org']}", (3, 21), "known as email:a@x.org", "gets mail alone"),
+    ("delivery: {give_up_after: 30s}", (2, 27), "before its channel is tried again", "longer"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "place", "message", "remedy"), OF_RECEIVERS)
+def test_what_is_of_no_use(text: str, place: tuple[int, int], message: str, remedy: str) -> None:
+    result = compiled(text)
+    assert result.policy
+    problem = result.problems[0]
+    assert problem.level is Level.WARNING
+    assert (problem.line, problem.column) == place
+    assert message in problem.message
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "receivers: {default: {fallback: ops}, ops: {fallback: boss}, boss: {}}",
+        "receivers: {ops: {}}\nroutes: {routes: [{name: a, match: {check: failed}, receiver: ops}]}",
+        "receivers: {ops: {fallback: default}}\nroutes: {escalation: [{after: 1h, receiver: ops}]}",
+        f"receivers: {{default: {{channels: [{SLACK}]}}}}\nreplies: {{allowed: '*'}}",
+        f"receivers: {{default: {{channels: [{SLACK}]}}}}\nreplies: {{allowed: ['link:*', 's*']}}",
+        f"receivers: {{default: {{channels: [{SLACK}]}}}}\nreplies: {{allowed: []}}",
+        "replies: {allowed: ['link:topic', '?lack:T0/U0', '*@example.com']}",
+        "receivers: {default: {channels: [email: {to: a@x.org, from: c@x.org}]}}\n"
+        "replies: {allowed: ['email:*@x.org']}",
+    ],
+)
+def test_receivers_of_use(text: str) -> None:
+    assert compiled(text).problems == ()
+
+
+@pytest.mark.parametrize("kind", ChannelKind)
+def test_the_warning_is_about_channels_that_show_ways_to_answer(kind: ChannelKind) -> None:
+    channel = Channel(kind=kind, name="ops/channel")
+    receivers = {"ops": Receiver(name="ops", channels=(channel,))}
+    route = Route(name="default", receiver="ops", group_wait=0.0)
+    cloud = Cloud(policy=Policy(route=route, receivers=receivers, replies=Replies(allowed=("*",))))
+    cloud.reply_url = "https://replies.example"
+    cloud.run_ends(judgement())
+    cloud.pass_time(seconds=1)
+    (sent,) = cloud.sent_over("ops/channel")
+    assert bool(sent.rendering.replies) == (kind in WITH_REPLIES)
 
 
 # --- names of anybody's

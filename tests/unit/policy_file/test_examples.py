@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -22,7 +22,9 @@ from guiderail.services.labels import route_named
 from guiderail.services.tightening import CANNOT_TIGHTEN, CHECKS_OF_MONITOR
 from guiderail.services.upstream import UPSTREAM_CHECK
 from guiderail_cli.policy_file import compile_policy
+from guiderail_cli.policy_file.channels import KINDS, Channel
 from guiderail_cli.policy_file.models import PolicyFile, Settings
+from guiderail_cli.policy_file.receivers import fallbacks
 
 from tests.builders import numerical, statistics
 from tests.fakes import ACCOUNT, REGION, Cloud, scope_of
@@ -35,7 +37,7 @@ Expected = dict[str, Any]
 
 
 def _examples() -> Iterator[Any]:
-    section = DOCUMENT.split("## Ten examples\n")[1].split("\n## ")[0]
+    section = DOCUMENT.split("## Eleven examples\n")[1].split("\n## ")[0]
     for part in section.split("\n### ")[1:]:
         title, _, body = part.partition("\n")
         policy, happens = re.findall(r"```yaml\n(.*?)```", body, flags=re.S)
@@ -45,8 +47,8 @@ def _examples() -> Iterator[Any]:
 EXAMPLES = list(_examples())
 
 
-def test_there_are_ten_examples() -> None:
-    assert [str(e.id).split(".")[0] for e in EXAMPLES] == [str(n) for n in range(1, 11)]
+def test_there_are_eleven_examples() -> None:
+    assert [str(e.id).split(".")[0] for e in EXAMPLES] == [str(n) for n in range(1, 12)]
 
 
 @pytest.mark.parametrize(("text", "happens"), EXAMPLES)
@@ -166,14 +168,17 @@ def _expect_telling(cloud: Cloud, policy: Policy, incident: str, wanted: Expecte
         assert begin <= told_at < begin + timedelta(minutes=11)
     elif not hidden_by:
         assert _told(cloud, route.name)
+    if "channels" in wanted:
+        over = [s.channel.name for s in cloud.sent if s.notification.route == route.name]
+        assert over == [*wanted["channels"], "bus"]
+        assert fallbacks(policy.receivers, route.receiver) == tuple(wanted["instead"])
     if to := wanted.get("escalates_to"):
         cloud.pass_time(minutes=31)
-        assert to in {n.receiver for n in cloud.store.notifications_told.values()}
+        assert to in {n.receiver for n in cloud.alerts}
 
 
 def _told(cloud: Cloud, route: str) -> list[datetime]:
-    told = cloud.store.notifications_told.values()
-    return [cloud.store.told_at[n.id] for n in told if n.route == route]
+    return [n.made_at for n in cloud.alerts if n.route == route]
 
 
 def _expect_upstream(cloud: Cloud, wanted: Expected) -> None:
@@ -226,3 +231,13 @@ def test_what_a_rule_sets() -> None:
 
 def test_sections() -> None:
     assert [r[0].strip("`") for r in rows("Sections")] == list(PolicyFile.model_fields)
+
+
+def test_channels() -> None:
+    listed = {r[0].strip("`"): (set(re.findall(r"`(\w+)`", r[1])), r[3]) for r in rows("Channels")}
+    assert set(listed) == set(KINDS)
+    for kind, (keys, secret) in listed.items():
+        (terms, *_) = get_args(Channel.model_fields[kind].annotation)
+        fields = {field.alias or name for name, field in terms.model_fields.items()}
+        assert keys == fields
+        assert bool(secret) == ("secret" in fields)

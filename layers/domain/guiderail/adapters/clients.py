@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.loaders import JSONFileLoader, Loader
+from botocore.parsers import ResponseParserError
 
 from guiderail.errors import (
     AccessDeniedError,
@@ -24,8 +26,23 @@ from guiderail.errors import (
     UnavailableError,
 )
 
-SERVICES = ("dynamodb", "s3", "sagemaker", "sqs", "stepfunctions")
+SERVICES = (
+    "dynamodb",
+    "events",
+    "lambda",
+    "s3",
+    "sagemaker",
+    "secretsmanager",
+    "sesv2",
+    "sns",
+    "sqs",
+    "ssm",
+)
 """Services that the adapters make clients of."""
+
+ONE_TRY = (10.0, 1)
+"""Seconds and attempts of calls that tell people something: trying again after a time-out may say it twice,
+so the outbox decides on that, not botocore."""
 
 _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "Forbidden", "403", "UnrecognizedClientException"}
@@ -46,6 +63,8 @@ _SLOW_DOWN = frozenset(
         "LimitExceededException",
         "RequestThrottled",
         "RequestThrottledException",
+        "KMSThrottling",
+        "KMSThrottlingException",
     }
 )
 _PASSING = frozenset(
@@ -59,21 +78,48 @@ _PASSING = frozenset(
 )
 
 
-@cache
-def client(service: str) -> Any:
+class Once:
+    """functools.cache whose callers wait for the one that makes: it would make one for each thread.
+
+    Besides, a botocore session makes one client at a time (boto3's guide, "Session", on threads).
+    """
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        """Make with this."""
+        self._made = cache(make)
+        self._lock = threading.Lock()
+
+    def __call__(self, *given: Any) -> Any:
+        """What was made for the same arguments before, or is made now."""
+        with self._lock:
+            return self._made(*given)
+
+    def cache_clear(self) -> None:
+        """Make anew from now on."""
+        self._made.cache_clear()
+
+
+def forget() -> None:
+    """Let the next call be that of a new process."""
+    client.cache_clear()
+    _session.cache_clear()
+
+
+@Once
+def client(service: str, read_timeout: float = 15, attempts: int = 4) -> Any:
     """Return the client of a service; botocore without boto3 saves the import of its transfer manager."""
     session = _session()
     return session.create_client(
         service,
         config=Config(
-            retries={"mode": "standard", "total_max_attempts": 4},
+            retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=3,
-            read_timeout=15,
+            read_timeout=read_timeout,
         ),
     )
 
 
-@cache
+@Once
 def _session() -> botocore.session.Session:
     session = botocore.session.get_session()
     session.register_component("data_loader", _ServiceModels(file_loader=_ModelFiles()))
@@ -115,6 +161,9 @@ def translated(what: str) -> Iterator[None]:
         yield
     except ClientError as exc:
         raise _ours(what, exc) from exc
+    except ResponseParserError as exc:
+        # a gateway's page in place of an answer; the text holds all of it
+        raise UnavailableError(f"{what}: the answer is not AWS's own") from exc
     except (HTTPClientError, BotoCoreError) as exc:
         raise UnavailableError(f"{what}: {exc}") from exc
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import msgspec
 from botocore.exceptions import ClientError
 
@@ -30,6 +32,10 @@ class _Format(msgspec.Struct, frozen=True):
     format: int
 
 
+_FORMAT = msgspec.json.Decoder(_Format)
+_STORED = msgspec.json.Decoder(StoredPolicy)
+
+
 class S3Policies:
     """Implements Policies: one object of a versioned bucket, kept between the calls of a process.
 
@@ -48,6 +54,7 @@ class S3Policies:
         self._good: Policy | None = None
         self._etag = ""
         self._asked_at = 0.0
+        self._reading = threading.Lock()
 
     def current(self) -> PolicyInForce:
         """The policy to judge by; what is wrong with the stored one is its ``trouble``."""
@@ -56,17 +63,19 @@ class S3Policies:
                 "No policy bucket is set (GUIDERAIL_POLICY_BUCKET); deploy the template again."
             )
             return PolicyInForce(Policy(), Reason.POLICY_MISSING, evidence)
-        now = self._clock().timestamp()
-        # a clock that was put back does not keep an old policy in force
-        if self._held and 0 <= now - self._asked_at < self._seconds:
+        # threads that come meanwhile take what the first one reads
+        with self._reading:
+            now = self._clock().timestamp()
+            # a clock that was put back does not keep an old policy in force
+            if self._held and 0 <= now - self._asked_at < self._seconds:
+                return self._held
+            try:
+                self._held = self._read(self._held)
+            except TransientError:
+                if self._held is None:
+                    raise
+            self._asked_at = now
             return self._held
-        try:
-            self._held = self._read(self._held)
-        except TransientError:
-            if self._held is None:
-                raise
-        self._asked_at = now
-        return self._held
 
     def _read(self, held: PolicyInForce | None) -> PolicyInForce:
         try:
@@ -135,11 +144,11 @@ class S3Policies:
 
 def _decoded(content: bytes, uri: str) -> Policy:
     try:
-        written = msgspec.json.decode(content, type=_Format).format
+        written = _FORMAT.decode(content).format
         if written != STORED_FORMAT:
             raise UnreadablePolicyError(
                 f"{uri} has format {written}, this version of Guiderail reads format {STORED_FORMAT}"
             )
-        return msgspec.json.decode(content, type=StoredPolicy).policy
+        return _STORED.decode(content).policy
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise UnreadablePolicyError(f"{uri} is no stored policy: {error}") from error

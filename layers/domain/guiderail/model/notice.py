@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from guiderail.model.incident import ChangeKind
+from guiderail.model.message import Distribution, Facts, RunPart
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import Severity
 
@@ -21,7 +22,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One incident as a group knows it.
 
     ``labels`` are what routes, silences and inhibitions match: the keys of ``GROUP_KEYS`` that apply,
-    and the policy's own labels. ``count`` is above 1 where many incidents of one run share an entry.
+    and the policy's own labels. ``name`` is the subject as a person would name it. ``count`` is above 1
+    where many incidents of one run share an entry.
     """
 
     incident: str
@@ -31,6 +33,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     firing: bool
     line: str
     labels: dict[str, str]
+    name: str = ""
+    runbook: str = ""
     acknowledged: bool = False
     flapping: bool = False
     stilled: bool = False
@@ -38,10 +42,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one run, or one human act, has to tell one group; ``section`` is its part of the message.
+    """What one run, or one human act, has to tell one group.
 
-    ``version`` is the ledger's with this change: it orders notices whatever the clocks of their makers
-    say. ``subject`` is the run's own subject line, ``detail`` what the bus carries of the run.
+    Attributes:
+        version: The ledger's with this change: it orders notices whatever the clocks of their makers say.
+        subject: The run's own subject line.
+        run: What is said of the run; None for an act.
+        facts: What is measured of the worst entries, by incident.
+        distributions: Of the run's worst findings about features.
+        detail: What the bus carries of the run.
     """
 
     id: str
@@ -54,7 +63,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     due_at: datetime
     version: int = 0
     subject: str = ""
-    section: str = ""
+    run: RunPart | None = None
+    facts: dict[str, Facts] = {}
+    distributions: tuple[Distribution, ...] = ()
     detail: dict[str, Any] = {}
 
 
@@ -78,12 +89,16 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         held: Entries by incident.
-        subjects, sections, details: What the newest runs say, by ledger; of as many as a message tells.
-        runs: How many ledgers have incidents here.
+        facts: What is measured of the newest entries, by incident.
+        subjects, run_parts, details, distributions: What the newest runs say, by ledger; of as many as a
+            message tells.
         first_told_at: When people first heard of what is firing now; None while nothing is.
         unanswered_since: When people first heard of something that nobody acknowledged since.
         escalated: Escalation steps taken since then.
-        messages: Messages ever sent; makes their ids.
+        heard_by: Receivers that an escalation reached in this episode: they hear of its end too.
+        messages: Messages ever sent to people.
+        quiet: Messages ever made for incident tools alone; with ``messages`` it makes numbers and ids.
+        answered: What such tools were told: that all is acknowledged, and each step of a remediation.
         due_at: When the group has to be looked at though nothing happens.
     """
 
@@ -92,33 +107,20 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str]
     version: int = 0
     held: dict[str, Held] = {}
+    facts: dict[str, Facts] = {}
     subjects: dict[str, str] = {}
-    sections: dict[str, str] = {}
+    run_parts: dict[str, RunPart] = {}
     details: dict[str, dict[str, Any]] = {}
-    runs: int = 0
+    distributions: dict[str, tuple[Distribution, ...]] = {}
     first_told_at: datetime | None = None
     last_told_at: datetime | None = None
     unanswered_since: datetime | None = None
     escalated: int = 0
+    heard_by: tuple[str, ...] = ()
     messages: int = 0
+    quiet: int = 0
+    answered: tuple[str, ...] = ()
     due_at: datetime | None = None
-
-
-class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message to one receiver; ``id`` is derived from the group and the number of its message."""
-
-    id: str
-    group: str
-    route: str
-    receiver: str
-    reasons: tuple[Reason, ...]
-    severity: Severity
-    subject: str
-    message: str
-    detail_type: str
-    attributes: dict[str, str]
-    detail: dict[str, Any]
-    made_at: datetime
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

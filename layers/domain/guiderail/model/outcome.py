@@ -151,6 +151,36 @@ class Reason(StrEnum):
     WAITING_GROUP_INTERVAL = "waiting_group_interval"
     GROUPS_FOLDED = "groups_folded"
 
+    DIGEST = "digest"
+    TEST_MESSAGE = "test_message"
+
+    # what becomes of a delivery
+    WAITING_FOR_DELIVERY = "waiting_for_delivery"
+    DELIVERED = "delivered"
+    CHANNEL_BUSY = "channel_busy"
+    CHANNEL_FAILED = "channel_failed"
+    CHANNEL_REFUSED = "channel_refused"
+    CHANNEL_GONE = "channel_gone"
+    CIRCUIT_OPEN = "circuit_open"
+    GIVEN_UP = "given_up"
+    SUPERSEDED = "superseded"
+    FALLBACK = "fallback"
+    REPLAYED = "replayed"
+
+    # what people answer
+    ASSIGNED = "assigned"
+    MARKED_NOISE = "marked_noise"
+    REPLY_DONE = "reply_done"
+    REPLY_USED = "reply_used"
+    REPLY_EXPIRED = "reply_expired"
+    REPLY_UNKNOWN = "reply_unknown"
+    REPLY_FORBIDDEN = "reply_forbidden"
+    REPLY_BAD_SIGNATURE = "reply_bad_signature"
+    REPLY_STALE = "reply_stale"
+    REPLY_TOO_LARGE = "reply_too_large"
+    REPLY_MALFORMED = "reply_malformed"
+    REPLY_REFUSED = "reply_refused"
+
     # the policy itself
     POLICY_MISSING = "policy_missing"
     POLICY_UNREADABLE = "policy_unreadable"

@@ -122,11 +122,19 @@ class EscalationStep(msgspec.Struct, frozen=True):
     receiver: str
 
 
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages a route sends within some seconds before it sends a digest instead."""
+
+    messages: int
+    within: float = 3600.0
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A node of the routing tree, with everything that it inherits filled in.
 
     The first child that matches takes the incident; with ``goes_on`` its later siblings may take it
-    too. ``active`` names entries of ``Policy.hours``; outside all of them messages wait.
+    too. ``active`` names entries of ``Policy.hours``; outside all of them messages wait. Beyond
+    ``at_most`` messages come together in a digest; critical ones and escalations never wait for it.
     """
 
     name: str
@@ -140,6 +148,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     active: tuple[str, ...] = ()
     escalation: tuple[EscalationStep, ...] = ()
     goes_on: bool = False
+    at_most: RateLimit | None = None
     routes: tuple[Route, ...] = ()
 
 
@@ -193,6 +202,86 @@ class LifeCycle(msgspec.Struct, frozen=True, kw_only=True):
     worse_by: float = 1.5
 
 
+class ChannelKind(StrEnum):
+    """The ways to reach a receiver; ``bus`` is the event bus, which every message goes to as well."""
+
+    TOPIC = "topic"
+    EMAIL = "email"
+    SLACK = "slack"
+    SLACK_WEBHOOK = "slack_webhook"
+    TEAMS = "teams"
+    PAGERDUTY = "pagerduty"
+    JSM = "jsm"
+    WEBHOOK = "webhook"
+    AMAZON_Q = "amazon_q"
+    BUS = "bus"
+
+    @property
+    def keeps_incidents(self) -> bool:
+        """Whether the channel has an incident of its own for each episode, which messages update."""
+        return self in (ChannelKind.SLACK, ChannelKind.PAGERDUTY, ChannelKind.JSM)
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One way to reach a receiver; ``name`` is unique in the policy: ``receiver/kind`` or as given.
+
+    Attributes:
+        secret: Where token, key or URL are kept: a name in Secrets Manager, or ``ssm:/name``.
+        target: Slack: channel id. Amazon Q: ARN of the SNS topic. Topic: its ARN, empty for the stack's.
+        to: Email: addresses.
+        sender: Email: the verified address that it comes from.
+        pictures: Whether charts are attached where the channel can show them.
+    """
+
+    kind: ChannelKind
+    name: str
+    secret: str = ""
+    target: str = ""
+    to: tuple[str, ...] = ()
+    sender: str = ""
+    pictures: bool = True
+
+
+class Receiver(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who is told, over which channels; without any, over the stack's topic.
+
+    ``fallback`` is the receiver that is told when a channel is given up; ``show_values`` lets raw data
+    values appear.
+    """
+
+    name: str
+    channels: tuple[Channel, ...] = ()
+    fallback: str = ""
+    show_values: bool = False
+
+
+class DeliveryTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When deliveries are given up, and when a channel is left alone for a while; times in seconds.
+
+    Attributes:
+        attempts: Tries before one is given up.
+        give_up_after: Age at which one is given up, whatever the number of tries.
+        breaker_failures: Failures in a row from which a channel is left alone.
+        breaker_pause: How long at first; it doubles up to fifteen minutes.
+        link_life: How long the links and buttons of a message work.
+    """
+
+    attempts: int = 8
+    give_up_after: float = 1800.0
+    breaker_failures: int = 5
+    breaker_pause: float = 30.0
+    link_life: float = 604800.0
+
+
+class Replies(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who may answer: globs over ``slack:<team>/<user>``, ``email:<address>`` and ``link:<channel>``.
+
+    Nobody may where none is given.
+    """
+
+    allowed: tuple[str, ...] = ()
+
+
 UNHEALTHY_CHECKS = (
     "failed", "stopped", "no_data", "no_ground_truth", "too_few_rows", "degenerate", "unreadable",
 )  # fmt: skip
@@ -234,6 +323,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     feature_groups: tuple[FeatureGroup, ...] = ()
     upstream: Upstream | None = None
     life_cycle: LifeCycle = LifeCycle()
+    receivers: dict[str, Receiver] = {}
+    delivery: DeliveryTerms = DeliveryTerms()
+    replies: Replies = Replies()
 
 
 class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,20 +1,22 @@
-"""What people do: acknowledge, resolve and silence, each with its audit entry."""
+"""What people do: acknowledge, assign, resolve, silence, call noise; each with its audit entry."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
 
 from guiderail.errors import ConflictError, NotFoundError, RejectedRequestError
+from guiderail.model.delivery import Feedback
 from guiderail.model.incident import Change, Incident, Ledger, ledger_of
 from guiderail.model.notice import AuditEntry, Decision, Silence
 from guiderail.model.outcome import Reason
 from guiderail.ports import Clock, Incidents, Policies
 from guiderail.services.incident_cycle import Act, act
+from guiderail.services.labels import labels_of
 from guiderail.services.notices import Telling, notices_of, with_groups, with_sources
 
 LONGEST_SILENCE = timedelta(days=365)
@@ -44,6 +46,13 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
         """Somebody looks after it: no repeats and no escalation until it gets worse."""
         return self.do(Act.ACKNOWLEDGE, incident, actor, origin, comment)
 
+    def assign(
+        self, incident: str, to: str, actor: str, origin: str = "", comment: str = ""
+    ) -> Incident:
+        """Acknowledge it in somebody's name, whoever had it before."""
+        text = f"to {to}: {comment}" if comment else f"to {to}"
+        return self.do(Act.ASSIGN, incident, actor, origin, text, assignee=to)
+
     def withdraw(self, incident: str, actor: str, origin: str = "", comment: str = "") -> Incident:
         """Take an acknowledgement back."""
         return self.do(Act.WITHDRAW, incident, actor, origin, comment)
@@ -52,19 +61,73 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
         """Close it by hand; it opens again with the next run that has it."""
         return self.do(Act.RESOLVE, incident, actor, origin, comment)
 
+    def noise(
+        self,
+        incident: str,
+        keep: Callable[[Feedback, AuditEntry], None],
+        identity: str,
+        actor: str,
+        origin: str = "",
+        comment: str = "",
+    ) -> Incident:
+        """Keep somebody's word that a finding is noise, with what it had measured; nothing else changes.
+
+        Args:
+            incident: Its id; it may be over.
+            keep: Where feedback is kept (``ReplyTokens.keep_feedback``).
+            identity: The same one again is the same feedback.
+            actor: Who says so.
+            origin: From where.
+            comment: What else was said.
+        """
+        now = self.clock()
+        ledger, known = self.find(incident)
+        feedback = Feedback(
+            id=_digest(f"{identity}|{incident}")[:24],
+            at=now,
+            actor=actor,
+            incident=incident,
+            labels=labels_of(ledger.scope, known),
+            observed=known.observed,
+            threshold=known.threshold,
+            distance=known.distance,
+            comment=comment,
+        )
+        audit = AuditEntry(
+            id=feedback.id[:16],
+            subject=ledger.id,
+            at=now,
+            actor=actor,
+            origin=origin,
+            what="noise",
+            counts={Reason.MARKED_NOISE.value: 1},
+            decisions=(Decision(about=incident, reason=Reason.MARKED_NOISE, text=comment),),
+        )
+        keep(feedback, audit)
+        return known
+
+    def find(self, incident: str) -> tuple[Ledger, Incident]:
+        """An incident as it stands, in its ledger. Raises NotFoundError."""
+        ledger = self._ledger(incident)
+        if incident not in ledger.incidents:
+            raise _unknown(incident)
+        return ledger, ledger.incidents[incident]
+
     def do(
-        self, doing: Act, incident: str, actor: str, origin: str = "", comment: str = ""
+        self,
+        doing: Act,
+        incident: str,
+        actor: str,
+        origin: str = "",
+        comment: str = "",
+        *,
+        assignee: str = "",
     ) -> Incident:
         """Do something to an incident and return it as it is then; done already, nothing changes."""
         for attempt in range(_TRIES):
             now = self.clock()
-            ledger = self.incidents.ledger(ledger_of(incident))
-            if ledger is None:
-                raise NotFoundError(
-                    f"there is no incident {incident}",
-                    remedy="List them: guiderail incidents list --all",
-                )
-            after, change = act(ledger, incident, doing, actor, now)
+            ledger = self._ledger(incident)
+            after, change = act(ledger, incident, doing, actor, now, assignee)
             if change is None:
                 return after.incidents[incident]
             try:
@@ -81,8 +144,11 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
         actor: str,
         comment: str = "",
         origin: str = "",
+        identity: str = "",
     ) -> Silence:
         """Let nobody hear of incidents whose labels match until a time.
+
+        With an ``identity``, one of the same identity that is in force is the answer, unchanged.
 
         Raises:
             RejectedRequestError: It matches everything, lies in the past, or lasts over a year.
@@ -103,8 +169,11 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
                 remedy="Set mute_until in the policy, where others see it",
             )
         text = "|".join([*(f"{k}={v}" for k, v in sorted(match.items())), str(until), str(now)])
+        name = f"silence-{_digest(identity or text)[:12]}"
+        if identity and (known := self._silence(name, now)):
+            return known
         silence = Silence(
-            id=f"silence-{_digest(text)[:12]}",
+            id=name,
             match=dict(match),
             starts_at=now,
             ends_at=until,
@@ -121,7 +190,7 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
             NotFoundError: No silence of that id is in force.
         """
         now = self.clock()
-        known = next((s for s in self.incidents.silences(now) if s.id == silence_id), None)
+        known = self._silence(silence_id, now)
         if known is None:
             raise NotFoundError(
                 f"no silence {silence_id} is in force",
@@ -130,6 +199,15 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
         ended = replace(known, ends_at=now)
         self._keep(ended, Reason.SILENCE_ENDED, actor, origin, now)
         return ended
+
+    def _ledger(self, incident: str) -> Ledger:
+        ledger = self.incidents.ledger(ledger_of(incident))
+        if ledger is None:
+            raise _unknown(incident)
+        return ledger
+
+    def _silence(self, silence_id: str, now: datetime) -> Silence | None:
+        return next((s for s in self.incidents.silences(now) if s.id == silence_id), None)
 
     def _commit(
         self,
@@ -188,6 +266,12 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
             ),
         )
         self.incidents.keep_silence(silence, audit)
+
+
+def _unknown(incident: str) -> NotFoundError:
+    return NotFoundError(
+        f"there is no incident {incident}", remedy="List them: guiderail incidents list --all"
+    )
 
 
 def _digest(text: str) -> str:

@@ -11,11 +11,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from guiderail.model.alert import SUBJECT_LIMIT
 from guiderail.model.finding import Finding
+from guiderail.model.incident import Incident
+from guiderail.model.message import Facts, Link, RunPart
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
+from guiderail.rendering.wording import cut, figure, printable
 from guiderail.reports.violations import (
     ATTRIBUTION_CHECK,
     DRIFT_CHECK,
@@ -28,8 +30,10 @@ MOST_FINDINGS = 20
 
 _ERROR_CHECKS = FEED_CHECKS | MODEL_QUALITY_CHECKS
 
-_LONGEST_LINE = 1600
-_LONGEST_NAME = 256
+_MOST_EVIDENCE = 10
+"""Sentences of a run that a message names."""
+
+_LONGEST_DESCRIPTION = 300
 
 _CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 
@@ -99,32 +103,41 @@ def run_subject(run: Run, reading: Reading) -> str:
     return f"{what.replace('_', ' ')}: {reading.monitor.value.replace('_', ' ')} of {run.place}"
 
 
-def subject_line(text: str) -> str:
-    """A subject that SNS takes: ASCII, no line break, fewer than 100 characters."""
-    line = f"[Guiderail] {text}"
-    ascii_text = "".join(c if " " <= c <= "~" else "?" for c in line)
-    return (
-        ascii_text if len(ascii_text) <= SUBJECT_LIMIT else ascii_text[: SUBJECT_LIMIT - 3] + "..."
+def run_part(run: Run, reading: Reading, retraining: RetrainingDecision) -> RunPart:
+    """What a message says of a run; sentences and names are cut, the command is not."""
+    offered = retraining.reason in (Reason.RETRAINING_SUGGESTED, Reason.RETRAINING_REFUSED)
+    return RunPart(
+        outcome=reading.outcome.value,
+        monitor=reading.monitor.value,
+        endpoint=cut(run.endpoint),
+        schedule=cut(run.schedule),
+        window_start=run.window_start,
+        window_end=run.window_end,
+        rows=reading.rows,
+        reasons=tuple(reason.value for reason in reading.reasons),
+        evidence=tuple(printable(sentence) for sentence in reading.evidence[:_MOST_EVIDENCE]),
+        likely_cause=next_step(reading),
+        retraining=tuple(printable(line) for line in _retraining_lines(retraining)),
+        command=start_command(run, retraining) if offered else "",
+        links=tuple(_links(run)),
     )
 
 
-def run_section(run: Run, reading: Reading, retraining: RetrainingDecision) -> str:
-    """A run's part of a message: plain text, one fact a line; names from data lose control characters."""
-    lines = [
-        f"Outcome:  {reading.outcome.value} ({', '.join(reading.reasons)})",
-        f"Monitor:  {reading.monitor.value} of {run.endpoint or 'batch data'}",
-        f"Schedule: {run.schedule or 'unknown'}",
-        f"Window:   {run.window_start or 'unknown'} to {run.window_end or 'unknown'}",
-        f"Rows:     {'unknown' if reading.rows is None else reading.rows}",
-        *(f"Evidence: {sentence}" for sentence in reading.evidence[:MOST_FINDINGS]),
-        f"Next step: {next_step(reading)}",
-        *_retraining_lines(retraining),
-    ]
-    text = "\n".join(printable(line) for line in lines)
-    if retraining.reason in (Reason.RETRAINING_SUGGESTED, Reason.RETRAINING_REFUSED):
-        # printable as it is, and of no use when cut
-        text += f"\n  {start_command(run, retraining)}"
-    return "\n".join([text, *(printable(line) for line in _links(run))])
+def facts_of(finding: Finding, service_threshold: float | None, incident: Incident) -> Facts:
+    """What a run measured of an incident, which is as it was after the run."""
+    own = service_threshold if service_threshold != finding.threshold else None
+    return Facts(
+        observed=finding.observed,
+        threshold=finding.threshold,
+        report_threshold=own,
+        unit=finding.unit,
+        direction=finding.direction,
+        notes=tuple(cut(note, _LONGEST_DESCRIPTION) for note in finding_notes(finding)),
+        trend=incident.values,
+        first_seen=incident.first_seen,
+        times_seen=incident.times_seen,
+        description=cut(finding.description, _LONGEST_DESCRIPTION),
+    )
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -164,20 +177,11 @@ def finding_notes(finding: Finding) -> list[str]:
     return notes
 
 
-def figure(value: float | None, unit: str | None) -> str:
-    """A number for people: percentages for fractions, whole columns, six significant digits."""
-    if value is None:
-        return "unknown"
-    if unit == "fraction":
-        return f"{value * 100:.6g}%"
-    return f"{value:.6g}"
-
-
 def _retraining_lines(decision: RetrainingDecision) -> list[str]:
     note = f" ({decision.note})" if decision.note else ""
-    lines = [f"Retraining: {decision.reason.value}{note}"]
+    lines = [f"{decision.reason.value}{note}"]
     if decision.execution_arn:
-        lines.append(f"  started: {decision.execution_arn}")
+        lines.append(f"started: {decision.execution_arn}")
     return lines
 
 
@@ -191,21 +195,20 @@ def start_command(run: Run, decision: RetrainingDecision) -> str:
     return shlex.join(words)
 
 
-def _links(run: Run) -> list[str]:
+def _links(run: Run) -> list[Link]:
     partition = run.job_arn.split(":")[1]
     host = _CONSOLES.get(partition, "console.aws.amazon.com")
     home = f"https://{run.region}.{host}/sagemaker/home?region={run.region}"
-    lines = []
+    links = []
     if run.report_uri.startswith("s3://"):
         bucket, _, prefix = run.report_uri.removeprefix("s3://").partition("/")
         folder = quote(prefix.rstrip("/") + "/", safe="/")
-        lines.append(
-            f"Report:   https://{run.region}.{host}/s3/buckets/{quote(bucket)}?region={run.region}&prefix={folder}"
-        )
-    lines.append(f"Job:      {home}#/processing-jobs/{quote(run.job_name)}")
+        place = f"{quote(bucket)}?region={run.region}&prefix={folder}"
+        links.append(Link("Report", f"https://{run.region}.{host}/s3/buckets/{place}"))
+    links.append(Link("Job", f"{home}#/processing-jobs/{quote(run.job_name)}"))
     if run.schedule:
-        lines.append(f"Schedule: {home}#/model-dashboard (schedule {run.schedule})")
-    return lines
+        links.append(Link("Schedule", f"{home}#/model-dashboard"))
+    return links
 
 
 def run_detail(run: Run, reading: Reading, retraining: RetrainingDecision) -> dict[str, Any]:
@@ -242,19 +245,15 @@ def _brief(fields: dict[str, Any]) -> dict[str, Any]:
     """A finding's fields with what comes from data cut: check, description, names of the subject."""
     return {
         **fields,
-        "check": _cut(fields["check"]),
-        "description": _cut(fields["description"]),
+        "check": cut(fields["check"]),
+        "description": cut(fields["description"]),
         "subject": {
-            name: _cut(value)
+            name: cut(value)
             if isinstance(value, str)
-            else [_cut(one) for one in value[:MOST_FINDINGS]]
+            else [cut(one) for one in value[:MOST_FINDINGS]]
             for name, value in fields["subject"].items()
         },
     }
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_NAME else text[:_LONGEST_NAME] + "..."
 
 
 def finding_fields(finding: Finding) -> dict[str, Any]:
@@ -281,12 +280,6 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def printable(line: str) -> str:
-    """A line without control characters and of bounded length: names in reports are anybody's."""
-    kept = line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)
-    return kept if len(kept) <= _LONGEST_LINE else kept[:_LONGEST_LINE] + "..."
 
 
 def attribute(value: str) -> str:

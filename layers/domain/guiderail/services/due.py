@@ -1,8 +1,8 @@
 """The use case behind ``on_due``: what waited long enough is told.
 
 One pass over what is due: notices go into their groups, each group is settled and kept in one
-transaction with its messages, and messages are published after that under their derived ids. A crash
-anywhere leaves rows that the next pass finds.
+transaction with its messages and their deliveries, and the deliveries are put on the queue after that. A
+crash anywhere leaves rows that a later pass finds.
 """
 
 from __future__ import annotations
@@ -16,23 +16,16 @@ import msgspec
 from msgspec.structs import replace
 
 from guiderail.errors import ConflictError, GuiderailError
-from guiderail.model.alert import Alert
-from guiderail.model.finding import Finding, Subject
-from guiderail.model.incident import Change, Ledger, LedgerRun, Scope, ledger_of
-from guiderail.model.judgement import Effective, Judgement
-from guiderail.model.notice import (
-    AuditEntry,
-    Decision,
-    Group,
-    InhibitionSource,
-    Notice,
-    Notification,
-)
-from guiderail.model.outcome import Outcome, Reason
-from guiderail.model.policy import SELF_MONITOR, LifeCycle, Policy, Severity, Upstream
+from guiderail.model.delivery import DeliveryRef, Outgoing, ref_of
+from guiderail.model.incident import Ledger, ledger_of
+from guiderail.model.judgement import Judgement
+from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice
+from guiderail.model.outcome import Reason
+from guiderail.model.policy import LifeCycle, Policy, Route, Severity, Upstream
 from guiderail.ports import (
-    Alerts,
     Clock,
+    Deliveries,
+    DeliveryQueue,
     Due,
     Incidents,
     Journal,
@@ -40,17 +33,21 @@ from guiderail.ports import (
     Policies,
     PolicyInForce,
 )
-from guiderail.services.incident_cycle import observe
 from guiderail.services.labels import routes_for
-from guiderail.services.notices import Telling, incident_line, notices_of, with_groups
+from guiderail.services.notices import facts_of_incident, incident_line
+from guiderail.services.outbox import QUIET, digests_of, limited, outgoing_of, rate_window
+from guiderail.services.own_incidents import keep_changes, own_judgement, own_ledger, see
 from guiderail.services.telling import Settled, Surroundings, absorb, hiding_place, settle
 from guiderail.services.upstream import correlate, members, upstream_scope
 
 TIME_TO_TELL = timedelta(seconds=40)
 """No new pass begins after this; the next minute goes on."""
 
-MOST_ABSORBED = 80
-"""Notices that one transaction takes into a group."""
+MOST_ABSORBED = 50
+"""Notices that one transaction takes into a group; the rest of its 100 writes are for deliveries."""
+
+_LOOKED_AT = timedelta(minutes=5)
+"""A delivery that was put on the queue again is not put there once more within this time."""
 
 _LOOK_AHEAD = timedelta(minutes=5)
 """A group that is due takes in what it would otherwise tell in a second message minutes later."""
@@ -79,7 +76,8 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
 
     incidents: Incidents
     policies: Policies
-    alerts: Alerts
+    outbox: Deliveries
+    queue: DeliveryQueue
     meter: Meter
     journal: Journal
     clock: Clock
@@ -102,6 +100,7 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
         told = Told()
         errors: list[GuiderailError] = []
         self._watch_policy(in_force, now, errors)
+        self._wake(now, errors)
         while self.clock() - began < TIME_TO_TELL and (due := self.incidents.due(now)):
             before = told
             told = self._pass(due, self._early(due, now), in_force.policy, now, told, errors)
@@ -128,7 +127,7 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
         told: Told,
         errors: list[GuiderailError],
     ) -> Told:
-        messages = sum(self._publish(left, now, errors) for left in due.notifications)
+        messages = self._digest(due, policy, now, errors)
         by_group: dict[str, list[Notice]] = {group: [] for group in due.groups}
         for notice in (*due.notices, *early):
             by_group.setdefault(notice.group, []).append(notice)
@@ -138,6 +137,7 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
         silences = self.incidents.silences(now)
         sources: dict[str, tuple[InhibitionSource, ...]] = {}
         groups = notices = failed = 0
+        sent: dict[str, int] = {}
         for group_id, its_notices in by_group.items():
             try:
                 group, its_notices = self._absorbed(group_id, its_notices, now)
@@ -151,13 +151,11 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
                     sources=self._sources(group, its_notices, policy, sources),
                     upstream=upstream,
                 )
-                settled = self._settle(group, its_notices, around, now)
+                route = self._route(group, its_notices, policy)
+                settled = self._settle(group, its_notices, route, around, now)
+                outgoing = self._outgoing(settled, route, policy, sent)
                 self.incidents.commit_group(
-                    group,
-                    settled.group,
-                    its_notices,
-                    settled.notifications,
-                    _audit(settled, policy, now),
+                    group, settled.group, its_notices, outgoing, _audit(settled, policy, now)
                 )
             except ConflictError:
                 # another invocation, or a person, was faster: it is looked at again when it is due
@@ -170,14 +168,58 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             groups, notices = groups + 1, notices + len(its_notices)
             self._measure(settled)
-            for notification in settled.notifications:
-                messages += self._publish(notification, now, errors)
+            for one in outgoing:
+                messages += self._send(one, now, errors)
         return Told(
             messages=told.messages + messages,
             groups=told.groups + groups,
             notices=told.notices + notices,
             failed=told.failed + failed,
         )
+
+    def _outgoing(
+        self, settled: Settled, route: Route, policy: Policy, sent: dict[str, int]
+    ) -> list[Outgoing]:
+        made = [outgoing_of(notification, policy) for notification in settled.notifications]
+        outgoing = [one for one in made if one]
+        if not outgoing or route.at_most is None:
+            return outgoing
+        window = rate_window(route, outgoing[0].notification.made_at)
+        if window and route.name not in sent:
+            sent[route.name] = self.incidents.sent(route.name, window)
+        counted = []
+        for one in outgoing:
+            counted.append(limited(one, route, sent[route.name]))
+            sent[route.name] += counted[-1].window is not None
+        return counted
+
+    def _digest(self, due: Due, policy: Policy, now: datetime, errors: list[GuiderailError]) -> int:
+        messages = 0
+        for outgoing, listed in digests_of(due.digested, policy, now):
+            try:
+                self.incidents.commit_digest(outgoing, listed)
+            except ConflictError:
+                continue
+            except GuiderailError as error:
+                self.journal.error(
+                    "digest not told", route=outgoing.notification.route, reason=error.code
+                )
+                errors.append(error)
+                continue
+            messages += self._send(outgoing, now, errors)
+        return messages
+
+    def _wake(self, now: datetime, errors: list[GuiderailError]) -> None:
+        """Put deliveries on the queue again whose message there may be lost."""
+        try:
+            overdue = self.outbox.overdue(now)
+            for ref in overdue:
+                self.outbox.look_later(ref, now + _LOOKED_AT)
+            if overdue:
+                self.journal.warning("deliveries looked at again", count=len(overdue))
+                self.queue.put([msgspec.structs.replace(ref, at=now) for ref in overdue])
+        except GuiderailError as error:
+            errors.append(error)
 
     def _absorbed(
         self, group_id: str, notices: list[Notice], now: datetime
@@ -194,21 +236,30 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
     def _up_to_date(self, group: Group) -> Group:
         """A group that may repeat itself says what its incidents' ledgers know now."""
         ledgers = dict.fromkeys(ledger_of(key) for key in group.held)
-        held = dict(group.held)
+        held, facts = dict(group.held), dict(group.facts)
         for ledger_id in list(ledgers)[:_MOST_LEDGERS]:
             ledger = self.incidents.ledger(ledger_id)
             for key, incident in (ledger.incidents if ledger else {}).items():
                 if key in held:
                     entry = replace(held[key].entry, line=incident_line(incident))
                     held[key] = replace(held[key], entry=entry)
-        return replace(group, held=held)
+                if key in facts:
+                    facts[key] = facts_of_incident(incident, facts[key])
+        return replace(group, held=held, facts=facts)
+
+    def _route(self, group: Group | None, notices: list[Notice], policy: Policy) -> Route:
+        group = group or _new_group(notices[0])
+        return routes_for(policy.route, group.labels, group.route)[0]
 
     def _settle(
-        self, group: Group | None, notices: list[Notice], around: Surroundings, now: datetime
+        self,
+        group: Group | None,
+        notices: list[Notice],
+        route: Route,
+        around: Surroundings,
+        now: datetime,
     ) -> Settled:
-        group = group or _new_group(notices[0])
-        route = routes_for(around.policy.route, group.labels, group.route)[0]
-        return settle(group, notices, route, around, now)
+        return settle(group or _new_group(notices[0]), notices, route, around, now)
 
     def _sources(
         self,
@@ -235,7 +286,8 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
             if after == before:
                 break
             try:
-                self._commit(after, changes, policy, Telling(id=f"upstream|{now}"), now)
+                identity = f"upstream|{now}"
+                keep_changes(self.incidents, after, changes, policy, identity, now)
                 break
             except ConflictError:
                 # somebody acknowledged one of them: what was seen must not be lost by that
@@ -247,80 +299,44 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
         self, in_force: PolicyInForce, now: datetime, errors: list[GuiderailError]
     ) -> None:
         """Keep an incident about the policy itself while it is missing or cannot be read."""
-        scope = Scope(account=self.account, region=self.region, schedule="guiderail-policy")
         try:
-            ledger = self.incidents.ledger(scope.ledger_id) or Ledger(scope=scope)
+            ledger = own_ledger(self.incidents, self.account, self.region, "policy")
             firing = {i.check for i in ledger.incidents.values() if i.state.is_firing}
             wanted = {in_force.trouble.value} if in_force.trouble else set()
             policy = in_force.policy
             if firing == wanted and not _may_calm(ledger, policy.life_cycle, now):
                 return
-            once = replace(policy.life_cycle, resolve_after=1)
-            outcome = Outcome.VIOLATIONS if wanted else Outcome.CLEAN
-            seen = LedgerRun(int(now.timestamp() * 1000), f"policy|{now}", outcome, judged=True)
             judgements = (_about_policy(in_force),) if in_force.trouble else ()
-            observed = observe(ledger, seen, judgements, once, now)
-            self._commit(
-                observed.ledger, observed.changes, policy, Telling(id=f"policy|{now}"), now
-            )
+            see(self.incidents, ledger, judgements, policy, "policy", now)
         except ConflictError:
             return
         except GuiderailError as error:
             errors.append(error)
 
-    def _commit(
-        self,
-        ledger: Ledger,
-        changes: tuple[Change, ...],
-        policy: Policy,
-        telling: Telling,
-        now: datetime,
-    ) -> None:
-        after, routed, _ = with_groups(ledger, changes, policy, {})
-        notices = notices_of(after, routed, policy, telling, now)
-        audit = AuditEntry(
-            id=_digest(telling.id),
-            subject=after.id,
-            at=now,
-            actor="guiderail",
-            what="clock",
-            policy_version=policy.version,
-            counts=dict(Counter(change.reason.value for change in routed)),
-            decisions=tuple(
-                Decision(about=c.incident.id, reason=c.reason, text=c.incident.description)
-                for c in routed[:100]
-            ),
-        )
-        self.incidents.commit_act(after, None, notices, audit)
-
-    def _publish(
-        self, notification: Notification, now: datetime, errors: list[GuiderailError]
-    ) -> int:
+    def _send(self, outgoing: Outgoing, now: datetime, errors: list[GuiderailError]) -> int:
+        """Put a notification's deliveries on the queue; should that fail, they are overdue soon."""
+        notification = outgoing.notification
+        refs: list[DeliveryRef] = [ref_of(d, notification, now) for d in outgoing.deliveries]
         try:
-            self.alerts.publish(_alert(notification))
-            self.incidents.told(notification, now)
+            self.queue.put(refs)
         except GuiderailError as error:
             self.journal.error(
-                "message not published", notification=notification.id, reason=error.code
+                "deliveries not queued", notification=notification.id, reason=error.code
             )
             errors.append(error)
-            return 0
-        for reason in notification.reasons:
+        reasons = [reason.value for reason in notification.reasons]
+        for reason in reasons:
             self.meter.record(
-                "Notifications", 1, {"receiver": notification.receiver, "reason": reason.value}
+                "Notifications", 1, {"receiver": notification.receiver, "reason": reason}
             )
-        ended = notification.detail.get("ended_at")
-        if ended and Reason.REPEAT_DUE not in notification.reasons:
-            where = {key: notification.attributes[key] for key in ("endpoint", "monitor")}
-            latency = (now - datetime.fromisoformat(ended)).total_seconds()
-            self.meter.record("AlertLatency", latency, where)
         self.journal.info(
-            "people told",
+            "people are told" if outgoing.digest_at is None else "people are told in a digest",
             notification=notification.id,
             group=notification.group,
             route=notification.route,
             receiver=notification.receiver,
-            reasons=[reason.value for reason in notification.reasons],
+            reasons=reasons,
+            channels=[delivery.channel for delivery in outgoing.deliveries],
         )
         return 1
 
@@ -357,9 +373,9 @@ def _may_calm(ledger: Ledger, life_cycle: LifeCycle, now: datetime) -> bool:
 
 
 def _audit(settled: Settled, policy: Policy, now: datetime) -> AuditEntry | None:
-    if not settled.decisions and not settled.notifications:
+    told = [n.id for n in settled.notifications if n.kind not in QUIET]
+    if not settled.decisions and not told:
         return None
-    told = [n.id for n in settled.notifications]
     return AuditEntry(
         id=_digest(f"{settled.group.id}|{now}"),
         subject=settled.group.id,
@@ -373,34 +389,10 @@ def _audit(settled: Settled, policy: Policy, now: datetime) -> AuditEntry | None
     )
 
 
-def _alert(notification: Notification) -> Alert:
-    return Alert(
-        alert_id=notification.id,
-        subject=notification.subject,
-        message=notification.message,
-        detail_type=notification.detail_type,
-        attributes=notification.attributes,
-        detail={**notification.detail, "alert_id": notification.id},
-    )
-
-
 def _about_policy(in_force: PolicyInForce) -> Judgement:
     trouble = in_force.trouble or Reason.POLICY_UNREADABLE
-    missing = trouble is Reason.POLICY_MISSING
-    return Judgement(
-        finding=Finding(
-            kind=SELF_MONITOR,
-            check=trouble.value,
-            subject=Subject(metric="policy"),
-            observed=None,
-            threshold=None,
-            direction=None,
-            parsed=True,
-            description=in_force.evidence,
-        ),
-        reason=Reason.COUNTS,
-        effective=Effective(severity=Severity.INFO if missing else Severity.ERROR),
-    )
+    severity = Severity.INFO if trouble is Reason.POLICY_MISSING else Severity.ERROR
+    return own_judgement(trouble.value, "policy", in_force.evidence, severity)
 
 
 def _digest(text: str) -> str:

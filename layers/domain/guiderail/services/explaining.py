@@ -17,7 +17,7 @@ from guiderail.model.incident import Incident, IncidentState, Ledger, Scope, led
 from guiderail.model.notice import AuditEntry, Decision, Group, Held, Notice, Silence
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import UNHEALTHY_CHECKS, LifeCycle
-from guiderail.services.alerting import figure, printable
+from guiderail.rendering.wording import figure, printable
 from guiderail.services.incident_cycle import clean_runs, runs_with_finding
 from guiderail.services.upstream import UPSTREAM_CHECK
 
@@ -111,6 +111,31 @@ REASON_TEXTS: dict[Reason, str] = {
     Reason.WAITING_GROUP_WAIT: "The group's first message waits a moment for others to come with it.",
     Reason.WAITING_GROUP_INTERVAL: "The group was told a moment ago; changes wait for its next turn.",
     Reason.GROUPS_FOLDED: "A run made more groups than are told one by one, so they share one message.",
+    Reason.DIGEST: "The route had sent as many messages as it may; what came after is told together.",
+    Reason.TEST_MESSAGE: "Somebody tried whether messages arrive.",
+    Reason.WAITING_FOR_DELIVERY: "It is in the outbox and was not tried yet.",
+    Reason.DELIVERED: "The channel said that it has the message.",
+    Reason.CHANNEL_BUSY: "The channel asked to wait; it is tried again then.",
+    Reason.CHANNEL_FAILED: "The channel did not take it now; it is tried again.",
+    Reason.CHANNEL_REFUSED: "The channel refuses it for good.",
+    Reason.CHANNEL_GONE: "The policy has no such channel any more.",
+    Reason.CIRCUIT_OPEN: "The channel is left alone for a while, as it failed too often or asked to wait.",
+    Reason.GIVEN_UP: "It was tried as often, or as long, as the policy says.",
+    Reason.SUPERSEDED: "A newer message of its group was delivered before; this one would undo it.",
+    Reason.FALLBACK: "It stands in for a channel that was given up.",
+    Reason.REPLAYED: "Somebody asked for it again.",
+    Reason.ASSIGNED: "Somebody was given the incident.",
+    Reason.MARKED_NOISE: "Somebody called the finding noise.",
+    Reason.REPLY_DONE: "The answer did what it says.",
+    Reason.REPLY_USED: "The link or button was used before.",
+    Reason.REPLY_EXPIRED: "The link or button is too old.",
+    Reason.REPLY_UNKNOWN: "No such link or button was made, or it was altered.",
+    Reason.REPLY_FORBIDDEN: "The policy does not let this person answer.",
+    Reason.REPLY_BAD_SIGNATURE: "The request does not bear Slack's signature.",
+    Reason.REPLY_STALE: "Slack signed the request more than five minutes ago.",
+    Reason.REPLY_TOO_LARGE: "The request is larger than any real one.",
+    Reason.REPLY_MALFORMED: "The request is none that a link or button makes.",
+    Reason.REPLY_REFUSED: "The incident's state does not allow it.",
     Reason.POLICY_MISSING: "No policy is stored; the built-in one alerts on everything.",
     Reason.POLICY_UNREADABLE: "The stored policy cannot be read; the last good one, or the built-in one, holds.",
     Reason.RETRAINING_STARTED: "The retraining pipeline was started.",

@@ -17,9 +17,18 @@ from msgspec.structs import replace
 
 from guiderail.errors import ConflictError, PermanentError
 from guiderail.model.finding import Finding
-from guiderail.model.incident import Change, ChangeKind, IncidentState, Ledger, LedgerRun, Scope
+from guiderail.model.incident import (
+    Change,
+    ChangeKind,
+    Incident,
+    IncidentState,
+    Ledger,
+    LedgerRun,
+    Scope,
+)
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
 from guiderail.model.judgement import Judgement
+from guiderail.model.message import Distribution, Facts
 from guiderail.model.notice import AuditEntry, Decision, InhibitionSource, Notice
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import Policy
@@ -28,7 +37,8 @@ from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
 from guiderail.ports import Clock, Incidents, ReportFiles, Tags
 from guiderail.reports.run_files import Files, ParsedRun, parse_run
-from guiderail.services.alerting import finding_line, run_detail, run_section, run_subject
+from guiderail.services.alerting import facts_of, finding_line, run_detail, run_part, run_subject
+from guiderail.services.distributions import distributions_of
 from guiderail.services.incident_cycle import FindingDecision, observe, policy_lines
 from guiderail.services.judging import PolicyIndex, RunLabels, RunPolicy, judge
 from guiderail.services.notices import Telling, notices_of, with_groups, with_sources
@@ -47,11 +57,20 @@ _NEWS = (ChangeKind.OPENED, ChangeKind.REOPENED, ChangeKind.WORSENED)
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that was read, under the policy."""
+    """A run that was read, under the policy; ``parsed`` are its files, None where nobody looks at them.
+
+    Distributions are made of the files only when there is something to tell.
+    """
 
     scope: Scope
     reading: Reading
     judgements: tuple[Judgement, ...]
+    parsed: ParsedRun | None = None
+
+    @property
+    def distributions(self) -> tuple[Distribution, ...]:
+        """Those of its worst findings about features, made when asked."""
+        return distributions_of(self.judgements, self.parsed) if self.parsed else ()
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,10 +95,16 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
 class Judge:
     """Reads and judges runs; keeps the index of the policy that it saw last."""
 
-    def __init__(self, minimum_rows: int = 0, keep: int = 16) -> None:
-        """Ask for this many rows where the policy asks for none; keep the rules of so many schedules."""
+    def __init__(
+        self, minimum_rows: int = 0, keep: int = 16, *, with_distributions: bool = True
+    ) -> None:
+        """Ask for this many rows where the policy asks for none; keep the rules of so many schedules.
+
+        A replay tells nobody and goes without distributions.
+        """
         self._minimum_rows = minimum_rows
         self._keep = keep
+        self._with_distributions = with_distributions
         self._policy: Policy | None = None
         self._index: PolicyIndex | None = None
 
@@ -127,7 +152,8 @@ class Judge:
             schedule=run.schedule,
             monitor=reading.monitor,
         )
-        return Judged(scope=scope, reading=reading, judgements=judgements)
+        shown = parsed if self._with_distributions else None
+        return Judged(scope=scope, reading=reading, judgements=judgements, parsed=shown)
 
     def _rules(
         self,
@@ -263,15 +289,23 @@ def follow(
         judgement = by_incident.get(incident)
         return finding_line(judgement.finding, judgement.service_threshold) if judgement else ""
 
+    def measured(incident: Incident) -> Facts | None:
+        judgement = by_incident.get(incident.id)
+        if judgement is None:
+            return None
+        return facts_of(judgement.finding, judgement.service_threshold, incident)
+
     notices: tuple[Notice, ...] = ()
     if changes:
         telling = Telling(
             id=f"{run.key}|{reading.outcome}",
             subject=run_subject(run, reading),
-            section=run_section(run, reading, retraining),
+            run=run_part(run, reading, retraining),
+            # without receivers there is only the topic, which shows no pictures
+            distributions=judged.distributions if policy.receivers else (),
             detail=run_detail(run, reading, retraining),
         )
-        notices = notices_of(after, changes, policy, telling, now, line_of)
+        notices = notices_of(after, changes, policy, telling, now, line_of, measured)
     after, sources = with_sources(after, policy)
     return Followed(
         record=RunRecord(

@@ -451,6 +451,7 @@ class Act(StrEnum):
     """What a person, or a remediation, does to an incident."""
 
     ACKNOWLEDGE = "acknowledge"
+    ASSIGN = "assign"
     WITHDRAW = "withdraw"
     RESOLVE = "resolve"
     START_REMEDIATION = "start_remediation"
@@ -481,6 +482,10 @@ def _steps() -> Iterator[tuple[Act, _Step]]:
         _Step((_OPEN,), _ACKNOWLEDGED, ChangeKind.ACKNOWLEDGED, Reason.ACKNOWLEDGED),
     )
     yield (
+        Act.ASSIGN,
+        _Step((_OPEN, _ACKNOWLEDGED), _ACKNOWLEDGED, ChangeKind.ACKNOWLEDGED, Reason.ASSIGNED),
+    )
+    yield (
         Act.WITHDRAW,
         _Step((_ACKNOWLEDGED,), _OPEN, ChangeKind.ACKNOWLEDGED, Reason.ACKNOWLEDGEMENT_WITHDRAWN),
     )
@@ -508,9 +513,17 @@ def _steps() -> Iterator[tuple[Act, _Step]]:
 
 
 def act(
-    ledger: Ledger, incident: str, doing: Act, actor: str, now: datetime
+    ledger: Ledger, incident: str, doing: Act, actor: str, now: datetime, assignee: str = ""
 ) -> tuple[Ledger, Change | None]:
     """Let a person or a remediation change an incident; doing again what was done changes nothing.
+
+    Args:
+        ledger: The ledger that holds it.
+        incident: Its id.
+        doing: What is done.
+        actor: Who does it.
+        now: When.
+        assignee: Who has it from now on; whoever acknowledges it if nobody is named.
 
     Raises:
         NotFoundError: The ledger holds no such incident.
@@ -522,7 +535,9 @@ def act(
             f"there is no incident {incident}", remedy="List them: guiderail incidents list --all"
         )
     step = dict(_steps())[doing]
-    if known.state is step.go_to:
+    assignee = assignee or actor
+    handed_on = doing is Act.ASSIGN and known.acknowledged_by != assignee
+    if known.state is step.go_to and not handed_on:
         return ledger, None
     if known.state not in step.come_from:
         allowed = " or ".join(step.come_from)
@@ -538,7 +553,7 @@ def act(
         known,
         state=step.go_to,
         reason=step.reason,
-        acknowledged_by=actor if step.go_to is IncidentState.ACKNOWLEDGED else "",
+        acknowledged_by=assignee if step.go_to is IncidentState.ACKNOWLEDGED else "",
         told_distance=known.distance,
         flapping=known.flapping and step.go_to is not IncidentState.RESOLVED,
         changes=changes,

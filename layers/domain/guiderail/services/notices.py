@@ -13,14 +13,18 @@ import msgspec
 from msgspec.structs import replace
 
 from guiderail.model.incident import Change, ChangeKind, Incident, Ledger
+from guiderail.model.message import Distribution, Facts, RunPart
 from guiderail.model.notice import Entry, InhibitionSource, Notice
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import Policy, Route
-from guiderail.services.alerting import figure, printable
+from guiderail.rendering.wording import cut, figure, printable
 from guiderail.services.labels import labels_of, matches, may_match_check, routes_for
 
 MOST_ENTRIES = 50
 """Firing incidents of one schedule that groups know one by one; the rest share an entry."""
+
+MOST_FACTS = 20
+"""Entries of a notice that bring what was measured, the worst: as many as a message names."""
 
 MOST_GROUPS = 80
 """Groups of one ledger, which one run may all have to tell: a transaction takes 100 writes."""
@@ -37,7 +41,8 @@ class Telling(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     subject: str = ""
-    section: str = ""
+    run: RunPart | None = None
+    distributions: tuple[Distribution, ...] = ()
     detail: dict[str, Any] = {}
 
 
@@ -94,6 +99,7 @@ def notices_of(
     telling: Telling,
     now: datetime,
     line_of: Callable[[str], str] = lambda _: "",
+    facts_of: Callable[[Incident], Facts | None] = lambda _: None,
 ) -> tuple[Notice, ...]:
     """Sort changes into notices, one per group.
 
@@ -104,6 +110,7 @@ def notices_of(
         telling: The run or the act; its id makes the notices' ids.
         now: When it was decided.
         line_of: The finding behind a change in one line, by incident; empty for what the ledger knows.
+        facts_of: What the run measured of an incident; None for what the ledger knows.
     """
     by_group: dict[str, list[Change]] = {}
     routes: dict[str, Route] = {}
@@ -114,7 +121,8 @@ def notices_of(
                 labels = labels_of(ledger.scope, change.incident)
                 routes[group] = _route(policy, name, labels)
     made = []
-    for group, its_changes in by_group.items():
+    for group, unsorted in by_group.items():
+        its_changes = _worst_first(unsorted)
         labels = labels_of(ledger.scope, its_changes[0].incident)
         route = routes[group]
         if group_id(route, labels) != group:
@@ -131,7 +139,9 @@ def notices_of(
                 version=ledger.version + 1,
                 due_at=now + timedelta(seconds=route.group_wait),
                 subject=telling.subject,
-                section=telling.section,
+                run=telling.run,
+                facts=_facts(its_changes, facts_of),
+                distributions=telling.distributions,
                 detail=telling.detail,
             )
         )
@@ -193,6 +203,8 @@ def entry_of(ledger: Ledger, change: Change, line: str = "") -> Entry:
         firing=incident.state.is_firing or incident.flapping,
         line=line or incident_line(incident),
         labels=labels_of(ledger.scope, incident),
+        name=cut(str(incident.subject)),
+        runbook=incident.runbook,
         acknowledged=incident.state.value == "acknowledged",
         flapping=incident.flapping,
         stilled=change.kind is ChangeKind.STILLED,
@@ -214,15 +226,41 @@ def incident_line(incident: Incident) -> str:
     return printable(f"{line}; in {times} since {incident.first_seen:%Y-%m-%d %H:%M} UTC")
 
 
+def facts_of_incident(incident: Incident, before: Facts | None = None) -> Facts:
+    """What a ledger knows to be measured of an incident.
+
+    A ledger keeps no direction: that of ``before``, what was known of the incident earlier, goes on.
+    """
+    own = incident.service_threshold
+    return Facts(
+        observed=incident.observed,
+        threshold=incident.threshold,
+        report_threshold=own if own != incident.threshold else None,
+        unit=incident.unit,
+        direction=before.direction if before else None,
+        trend=incident.values,
+        first_seen=incident.first_seen,
+        times_seen=incident.times_seen,
+        description=incident.description,
+    )
+
+
+def _facts(
+    changes: Sequence[Change], facts_of: Callable[[Incident], Facts | None]
+) -> dict[str, Facts]:
+    single = [c.incident for c in changes if not c.incident.folded]
+    return {i.id: facts_of(i) or facts_of_incident(i) for i in single[:MOST_FACTS]}
+
+
 def _entries(
     ledger: Ledger, group: str, changes: Sequence[Change], line_of: Callable[[str], str]
 ) -> tuple[Entry, ...]:
     entries = [
         entry_of(ledger, change, line_of(change.incident.id))
-        for change in _worst_first(changes)
+        for change in changes
         if not change.incident.folded
     ]
-    folded = [change for change in _worst_first(changes) if change.incident.folded]
+    folded = [change for change in changes if change.incident.folded]
     return (*entries, _shared_entry(ledger, group, folded)) if folded else tuple(entries)
 
 
@@ -246,6 +284,7 @@ def _shared_entry(ledger: Ledger, group: str, changes: Sequence[Change]) -> Entr
         firing=bool(firing),
         line=f"and {len(shown)} more incidents of this schedule",
         labels={key: labels[key] for key in shared if key in labels},
+        name=f"{len(shown)} more",
         count=len(shown),
     )
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator
 from guiderail.model.finding import Finding, Subject
 from guiderail.model.job import ProcessingJob
 from guiderail.model.outcome import Direction, MonitorKind
-from guiderail.model.policy import UNHEALTHY_CHECKS
 from guiderail.reports.attribution import attribution_shifts, ndcg
 from guiderail.reports.constraints import Constraints
 from guiderail.reports.distance import categorical_distance, numerical_distance
@@ -56,20 +55,6 @@ CANNOT_TIGHTEN = {
     ),
 }
 """Why a check of the service cannot have a threshold tighter than the service's."""
-
-_OWN_CHECK = "it is the check of an own container, whose files have a shape of their own"
-_OUTCOME = "it is the outcome of a run, which has no measured value"
-
-
-def why_not(check: str) -> str | None:
-    """Why no policy can tighten a check; None where it can.
-
-    Drift can be tightened except for text that the baseline's constraints have compared by a chi-squared
-    test, for text with too many values to be listed, and for a feature whose type has changed.
-    """
-    if check in SUBJECT_KEYS_OF_CHECK:
-        return None
-    return CANNOT_TIGHTEN.get(check, _OUTCOME if check in UNHEALTHY_CHECKS else _OWN_CHECK)
 
 
 def tightening_places(

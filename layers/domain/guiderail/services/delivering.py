@@ -1,0 +1,524 @@
+"""The use case behind ``deliver``: one delivery, tried once, and what follows from how it went.
+
+The row decides, the queue only wakes: a message that comes twice, too early or after the end changes
+nothing. A delivery is claimed before the channel is asked and is ``delivered`` only after the channel
+said so; whoever dies in between leaves a lease that ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from guiderail.errors import (
+    ChannelFailedError,
+    ChannelRefusedError,
+    ConflictError,
+    GuiderailError,
+    MalformedEventError,
+    TransientError,
+)
+from guiderail.model.delivery import (
+    ChannelState,
+    Delivery,
+    DeliveryRef,
+    DeliveryState,
+    Outgoing,
+    Receipt,
+    ReplyToken,
+    ref_of,
+    token_digest,
+)
+from guiderail.model.message import (
+    MessageKind,
+    Notification,
+    Picture,
+    Rendering,
+    Reply,
+    ReplyAction,
+    RowState,
+)
+from guiderail.model.outcome import Reason
+from guiderail.model.policy import Channel, ChannelKind, Policy, Severity
+from guiderail.ports import (
+    Channels,
+    Clock,
+    DeadLetters,
+    Deliveries,
+    DeliveryQueue,
+    Incidents,
+    Journal,
+    Meter,
+    Pictures,
+    Policies,
+    Remembered,
+)
+from guiderail.services.outbox import TOPIC, channel_named, channels_of, delivery_of
+from guiderail.services.own_incidents import own_judgement, own_ledger, see
+
+LEASE = timedelta(seconds=150)
+"""How long a claimed delivery is left to its worker: longer than the function may run."""
+
+LONGEST_DELAY = 900.0
+"""Seconds: what SQS takes (API reference of SendMessage). What waits longer is put there again."""
+
+LONGEST_BACKOFF = 300.0
+_LONGEST_PAUSE = 900.0
+_LOOK_AFTER = timedelta(minutes=5)
+_TRIES = 5
+
+_ANSWERED_BY_LINK = (
+    ChannelKind.EMAIL,
+    ChannelKind.TOPIC,
+    ChannelKind.TEAMS,
+    ChannelKind.SLACK_WEBHOOK,
+)
+_SHOW_PICTURES = (ChannelKind.EMAIL, ChannelKind.SLACK)
+_IN_ORDER = (ChannelKind.PAGERDUTY, ChannelKind.JSM)
+"""An older message after a newer one would open there again what is over."""
+
+_ANSWERABLE = (
+    MessageKind.NEWS,
+    MessageKind.REPEAT,
+    # these replace the message in Slack, buttons included
+    MessageKind.ACKNOWLEDGED,
+    MessageKind.REMEDIATION,
+)
+_CHECK = "delivery_failed"
+_REF = msgspec.json.Decoder(DeliveryRef)
+
+
+class Deliver(msgspec.Struct, frozen=True, kw_only=True):
+    """Deliver one message over one channel.
+
+    Attributes:
+        new_token: Makes an opaque token that nobody can guess.
+        chance: A random number from 0 to 1, for jitter.
+        reply_url: Where links lead; empty where nobody can answer.
+        account, region: Those of the stack, for its own incidents.
+    """
+
+    outbox: Deliveries
+    queue: DeliveryQueue
+    channels: Channels
+    pictures: Pictures
+    policies: Policies
+    incidents: Incidents
+    dead_letters: DeadLetters
+    meter: Meter
+    journal: Journal
+    clock: Clock
+    new_token: Callable[[], str]
+    chance: Callable[[], float]
+    reply_url: str = ""
+    account: str = ""
+    region: str = ""
+
+    def __call__(self, body: str) -> DeliveryState | None:
+        """Handle one message of the queue; returns the delivery's state, None if there is none.
+
+        Raises:
+            GuiderailError: It has to come again: what it would have done was not done.
+        """
+        try:
+            ref = _REF.decode(body)
+        except msgspec.MsgspecError as exc:
+            error = MalformedEventError(
+                f"this is no delivery: {exc}", remedy="Only OnDue and Deliver write to this queue"
+            )
+            self.dead_letters.put(body, error)
+            self.journal.error("delivery not read", reason=error.code)
+            return None
+        known = self.outbox.recall_delivery(ref)
+        if known is None:
+            self.journal.warning("delivery not known", delivery=ref.id)
+            return None
+        try:
+            return self._try(ref, known, max(self.clock(), ref.at))
+        except ConflictError:
+            # another worker has it, or had it meanwhile; should that one die, its lease ends
+            self.journal.info("delivery left to another worker", delivery=ref.id)
+            return known.delivery.state
+
+    def _try(self, ref: DeliveryRef, known: Remembered, now: datetime) -> DeliveryState:
+        delivery = known.delivery
+        if delivery.state.is_over:
+            return delivery.state
+        if delivery.state is DeliveryState.SENDING and delivery.look_at and now < delivery.look_at:
+            return delivery.state
+        if delivery.next_attempt_at and now < delivery.next_attempt_at:
+            self._wake_at(ref, delivery.next_attempt_at, now)
+            return delivery.state
+        policy = self.policies.current().policy
+        channel = channel_named(policy, delivery.receiver, delivery.channel)
+        if channel is None:
+            error = ChannelRefusedError(
+                f"the policy has no channel {delivery.channel} of {delivery.receiver} any more",
+                remedy="Push a policy that has it, then: guiderail deliveries replay",
+            )
+            return self._give_up(ref, known, policy, Reason.CHANNEL_GONE, error, now)
+        if _is_superseded(channel, known):
+            return self._supersede(ref, delivery)
+        pause = known.channel.open_until
+        is_late = _age(delivery, now) > policy.delivery.give_up_after
+        if pause and now < pause:
+            if is_late:
+                failed = ChannelFailedError(delivery.error or f"{channel.name} does not answer")
+                return self._give_up(ref, known, policy, Reason.GIVEN_UP, failed, now)
+            return self._wait(ref, delivery, Reason.CIRCUIT_OPEN, pause, now)
+        if pause and known.channel.failures >= policy.delivery.breaker_failures:
+            # one delivery tries whether the channel works again, the others wait for what it finds
+            trial = replace(known.channel, open_until=now + LEASE)
+            try:
+                self.outbox.keep_channel(channel.name, trial)
+            except ConflictError:
+                soon = now + timedelta(seconds=policy.delivery.breaker_pause)
+                return self._wait(ref, delivery, Reason.CIRCUIT_OPEN, soon, now)
+            known = Remembered(
+                delivery,
+                known.notification,
+                replace(trial, version=trial.version + 1),
+                known.thread,
+            )
+        return self._send(ref, known, channel, policy, now)
+
+    def _send(
+        self, ref: DeliveryRef, known: Remembered, channel: Channel, policy: Policy, now: datetime
+    ) -> DeliveryState:
+        replies, tokens = self._replies(known.notification, channel, policy, now)
+        claimed = self.outbox.claim(
+            known.delivery,
+            replace(
+                known.delivery,
+                state=DeliveryState.SENDING,
+                attempts=known.delivery.attempts + 1,
+                look_at=now + LEASE,
+                next_attempt_at=None,
+            ),
+            ref,
+            tokens,
+        )
+        known = Remembered(claimed, known.notification, known.channel, known.thread)
+        receiver = policy.receivers.get(claimed.receiver)
+        show_values = receiver.show_values if receiver else False
+        rendering = Rendering(
+            replies=replies,
+            pictures=self._drawn(known, channel, show_values),
+            show_values=show_values,
+            note=_note(claimed),
+            thread=known.thread,
+        )
+        try:
+            receipt = self.channels.send(channel, known.notification, rendering)
+        except ChannelRefusedError as error:
+            return self._give_up(ref, known, policy, Reason.CHANNEL_REFUSED, error, now)
+        except ChannelFailedError as error:
+            return self._failed(ref, known, policy, error, now)
+        return self._delivered(ref, known, policy, receipt, now)
+
+    def _delivered(
+        self,
+        ref: DeliveryRef,
+        known: Remembered,
+        policy: Policy,
+        receipt: Receipt,
+        now: datetime,
+    ) -> DeliveryState:
+        after = replace(
+            known.delivery,
+            state=DeliveryState.DELIVERED,
+            reason=Reason.DELIVERED,
+            look_at=None,
+            delivered_at=now,
+            receipt=receipt.id,
+            status=receipt.status,
+            error="",
+        )
+        self.outbox.keep(known.delivery, after, ref, receipt.thread)
+        self._measure(after)
+        latency = max(0.0, (now - after.made_at).total_seconds())
+        self.meter.record("DeliveryLatency", latency, {"channel": after.channel})
+        self._measure_alert(known.notification, after, now)
+        if known.channel.failures or known.channel.troubled:
+            self._recover(after.channel, known.channel, policy, now)
+        return after.state
+
+    def _failed(
+        self,
+        ref: DeliveryRef,
+        known: Remembered,
+        policy: Policy,
+        error: ChannelFailedError,
+        now: datetime,
+    ) -> DeliveryState:
+        delivery, terms = known.delivery, policy.delivery
+        delay = error.retry_after
+        if delay is None:
+            delay = min(LONGEST_BACKOFF, 2.0**delivery.attempts) * (0.5 + self.chance() / 2)
+        at = now + timedelta(seconds=delay)
+        self._pause(delivery.channel, known.channel, policy, error, now)
+        too_late = _age(delivery, at) > terms.give_up_after
+        if too_late or delivery.attempts >= terms.attempts:
+            return self._give_up(ref, known, policy, Reason.GIVEN_UP, error, now)
+        busy = error.retry_after is not None
+        failed = replace(delivery, error=str(error), status=error.status)
+        reason = Reason.CHANNEL_BUSY if busy else Reason.CHANNEL_FAILED
+        return self._wait(ref, failed, reason, at, now, known.delivery)
+
+    def _wait(
+        self,
+        ref: DeliveryRef,
+        delivery: Delivery,
+        reason: Reason,
+        at: datetime,
+        now: datetime,
+        before: Delivery | None = None,
+    ) -> DeliveryState:
+        """Try again at a time: the row says so, and a delayed message wakes for it."""
+        if before is None:
+            # those that wait for a channel do not all come back in the same second
+            at += timedelta(seconds=self.chance() * 10)
+        after = replace(
+            delivery,
+            state=DeliveryState.FAILED if delivery.attempts else DeliveryState.PENDING,
+            reason=reason,
+            next_attempt_at=at,
+            look_at=at + _LOOK_AFTER,
+        )
+        kept = self.outbox.keep(before or delivery, after, ref)
+        self._measure(kept)
+        self._wake_at(ref, at, now)
+        return kept.state
+
+    def _wake_at(self, ref: DeliveryRef, at: datetime, now: datetime) -> None:
+        delay = max(0.0, (at - now).total_seconds())
+        if delay > LONGEST_DELAY:
+            self.queue.put([replace(ref, at=now + timedelta(seconds=LONGEST_DELAY))], LONGEST_DELAY)
+        else:
+            self.queue.put([replace(ref, at=at)], delay)
+
+    def _give_up(
+        self,
+        ref: DeliveryRef,
+        known: Remembered,
+        policy: Policy,
+        reason: Reason,
+        error: GuiderailError,
+        now: datetime,
+    ) -> DeliveryState:
+        """Say so where people look, and tell the fallback; a crash in between does all of it again."""
+        delivery = known.delivery
+        if known.notification.kind is not MessageKind.TEST:
+            self._open_incident(delivery.channel, known.channel, policy, error, now)
+            self.dead_letters.put(msgspec.json.encode(ref).decode(), error)
+        instead = self._fallback(known, policy, error, now)
+        after = replace(
+            delivery,
+            state=DeliveryState.DEAD,
+            reason=reason,
+            look_at=None,
+            next_attempt_at=None,
+            error=str(error),
+            status=getattr(error, "status", 0),
+        )
+        self.outbox.keep(delivery, after, ref, None, [instead] if instead else [])
+        self._measure(after, fallback=[d.channel for d in instead.deliveries] if instead else [])
+        if instead:
+            self.queue.put([ref_of(d, known.notification, now) for d in instead.deliveries])
+        return after.state
+
+    def _supersede(self, ref: DeliveryRef, delivery: Delivery) -> DeliveryState:
+        after = replace(delivery, state=DeliveryState.DEAD, reason=Reason.SUPERSEDED, look_at=None)
+        self.outbox.keep(delivery, after, ref)
+        self._measure(after)
+        return after.state
+
+    def _fallback(
+        self, known: Remembered, policy: Policy, error: GuiderailError, now: datetime
+    ) -> Outgoing | None:
+        delivery, notification = known.delivery, known.notification
+        if delivery.kind is ChannelKind.BUS or notification.kind is MessageKind.TEST:
+            return None
+        tried = (*delivery.tried, delivery.receiver)
+        receiver = policy.receivers.get(delivery.receiver)
+        fallback = receiver.fallback if receiver else ""
+        known_fallback = fallback and fallback not in tried
+        channels = channels_of(policy, fallback) if known_fallback else (TOPIC,)
+        there = {d.id for d in self.outbox.deliveries_of(notification.id, notification.made_at)}
+        to = fallback if known_fallback else delivery.receiver
+        made = [
+            replace(
+                delivery_of(notification, to, channel, now),
+                reason=Reason.FALLBACK,
+                fallback_for=delivery.channel,
+                tried=tried,
+                error=str(error),
+            )
+            for channel in channels
+        ]
+        fresh = tuple(d for d in made if d.id not in there)
+        return Outgoing(notification=notification, deliveries=fresh) if fresh else None
+
+    def _pause(
+        self,
+        name: str,
+        state: ChannelState,
+        policy: Policy,
+        error: ChannelFailedError,
+        now: datetime,
+    ) -> None:
+        """Leave a channel alone for as long as it asks, or after too many failures in a row."""
+        terms = policy.delivery
+        if error.retry_after is not None:
+            until = now + timedelta(seconds=error.retry_after)
+            after = replace(state, open_until=until)
+        else:
+            failures = state.failures + 1
+            over = failures - terms.breaker_failures
+            pause = min(_LONGEST_PAUSE, terms.breaker_pause * 2.0 ** max(0, over))
+            until_ = now + timedelta(seconds=pause) if over >= 0 else None
+            after = replace(state, failures=failures, open_until=until_)
+        try:
+            self.outbox.keep_channel(name, after)
+        except ConflictError:
+            # somebody else counted a failure at the same moment
+            return
+
+    def _recover(self, name: str, state: ChannelState, policy: Policy, now: datetime) -> None:
+        """A channel works again: its breaker closes, and an incident about it ends."""
+        try:
+            if state.troubled:
+                part = f"delivery {name}"
+                ledger = own_ledger(self.incidents, self.account, self.region, part)
+                see(self.incidents, ledger, (), policy, part, now)
+            self.outbox.keep_channel(name, ChannelState(version=state.version))
+        except TransientError as error:
+            # the next success says it again
+            self.journal.warning("channel's recovery not kept", channel=name, reason=error.code)
+
+    def _open_incident(
+        self,
+        name: str,
+        state: ChannelState,
+        policy: Policy,
+        error: GuiderailError,
+        now: datetime,
+    ) -> None:
+        judgement = own_judgement(_CHECK, name, str(error), Severity.ERROR)
+        for attempt in range(_TRIES):
+            ledger = own_ledger(self.incidents, self.account, self.region, f"delivery {name}")
+            try:
+                see(self.incidents, ledger, (judgement,), policy, f"delivery {name}", now)
+                break
+            except ConflictError:
+                if attempt == _TRIES - 1:
+                    raise
+        if not state.troubled:
+            try:
+                self.outbox.keep_channel(name, replace(state, troubled=True))
+            except ConflictError:
+                # counted by another worker meanwhile: read what it wrote
+                self.journal.info("channel kept by another worker", channel=name)
+
+    def _replies(
+        self, notification: Notification, channel: Channel, policy: Policy, now: datetime
+    ) -> tuple[tuple[Reply, ...], tuple[ReplyToken, ...]]:
+        answerable = channel.kind in (*_ANSWERED_BY_LINK, ChannelKind.SLACK)
+        incidents = tuple(
+            row.incident for row in notification.rows if row.state is not RowState.OVER
+        )
+        if not (self.reply_url and answerable and incidents and policy.replies.allowed):
+            return (), ()
+        if notification.kind not in _ANSWERABLE:
+            return (), ()
+        replies, tokens = [], []
+        for action in ReplyAction:
+            token = self.new_token()
+            url = f"{self.reply_url.rstrip('/')}/r/{token}"
+            replies.append(Reply(action=action, token=token, url=url))
+            tokens.append(
+                ReplyToken(
+                    digest=token_digest(token),
+                    action=action,
+                    incidents=incidents,
+                    labels=notification.fingerprint,
+                    group=notification.group,
+                    notification=notification.id,
+                    channel=channel.name,
+                    title=notification.title,
+                    expires_at=now + timedelta(seconds=policy.delivery.link_life),
+                )
+            )
+        return tuple(replies), tuple(tokens)
+
+    def _drawn(self, known: Remembered, channel: Channel, show_values: bool) -> tuple[Picture, ...]:
+        notification = known.notification
+        if not channel.pictures or channel.kind not in _SHOW_PICTURES:
+            return ()
+        if channel.kind is ChannelKind.SLACK and known.thread and known.thread.root:
+            return ()
+        trends = {
+            row.name: row.facts.trend
+            for row in notification.rows
+            if row.facts and len(row.facts.trend) > 1
+        }
+        if not notification.distributions and not trends:
+            return ()
+        try:
+            return tuple(self.pictures.draw(notification.distributions, trends, show_values))
+        except GuiderailError as error:
+            # the words matter, and say by themselves what the pictures show
+            self.journal.warning(
+                "pictures not drawn", notification=notification.id, reason=error.code
+            )
+            return ()
+
+    def _measure(self, delivery: Delivery, fallback: list[str] | None = None) -> None:
+        reason = delivery.reason.value if delivery.reason else ""
+        self.meter.record(
+            "Deliveries",
+            1,
+            {"channel": delivery.channel, "state": delivery.state.value, "reason": reason},
+        )
+        log = self.journal.info if not delivery.error else self.journal.warning
+        log(
+            f"delivery {delivery.state.value}",
+            delivery=delivery.id,
+            notification=delivery.notification,
+            channel=delivery.channel,
+            reason=reason,
+            attempts=delivery.attempts,
+            receipt=delivery.receipt,
+            error=delivery.error,
+            fallback=fallback or [],
+        )
+
+    def _measure_alert(self, notification: Notification, delivery: Delivery, now: datetime) -> None:
+        """How long it took from the end of the job until somebody could read of it."""
+        ended = notification.detail.get("ended_at")
+        if not ended or notification.kind is not MessageKind.NEWS:
+            return
+        if delivery.kind is ChannelKind.BUS:
+            return
+        where = {key: notification.attributes.get(key, "") for key in ("endpoint", "monitor")}
+        latency = (now - datetime.fromisoformat(ended)).total_seconds()
+        self.meter.record("AlertLatency", latency, where)
+
+
+def _age(delivery: Delivery, at: datetime) -> float:
+    """Seconds since somebody asked for the delivery."""
+    return (at - (delivery.asked_at or delivery.made_at)).total_seconds()
+
+
+def _is_superseded(channel: Channel, known: Remembered) -> bool:
+    newest = known.thread.number if known.thread else 0
+    return channel.kind in _IN_ORDER and newest > known.notification.number
+
+
+def _note(delivery: Delivery) -> str:
+    if not delivery.fallback_for:
+        return ""
+    return f"You get this because {delivery.fallback_for} could not be reached: {delivery.error}"

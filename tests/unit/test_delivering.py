@@ -1,0 +1,562 @@
+"""Delivering: what becomes of a message when its channel, or we, fail; docs/delivery.md lists these faults."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from guiderail.errors import (
+    AccessDeniedError,
+    ChannelFailedError,
+    ChannelRefusedError,
+    GuiderailError,
+    UnavailableError,
+)
+from guiderail.model.delivery import Delivery, DeliveryState, token_digest
+from guiderail.model.message import MessageKind, Notification, ReplyAction
+from guiderail.model.outcome import Reason
+from guiderail.model.policy import (
+    Channel,
+    ChannelKind,
+    DeliveryTerms,
+    Policy,
+    RateLimit,
+    Receiver,
+    Replies,
+    Route,
+    Severity,
+)
+from guiderail.services.incident_cycle import Act
+from msgspec.structs import replace
+
+from tests import builders as b
+from tests.fakes import Cloud, Crash, scope_of
+
+HOOK = Channel(kind=ChannelKind.WEBHOOK, name="team/webhook", secret="guiderail/hook")
+SLACK = Channel(kind=ChannelKind.SLACK, name="team/slack", secret="guiderail/slack", target="C1")
+PAGER = Channel(kind=ChannelKind.PAGERDUTY, name="team/pagerduty", secret="guiderail/pager")
+MAIL = Channel(kind=ChannelKind.EMAIL, name="boss/email", to=("boss@bank.example",))
+
+DOWN = ChannelFailedError("team/webhook answered 500", status=500)
+BUSY = ChannelFailedError("team/webhook answered 429", status=429, retry_after=90.0)
+NO = ChannelRefusedError("team/webhook answered 410", status=410)
+
+
+def policy(
+    *channels: Channel, fallback: str = "", terms: DeliveryTerms | None = None, **fields: object
+) -> Policy:
+    """A team with these channels, and a boss who reads mail."""
+    return msgspec.convert(
+        {
+            "route": Route(name="default", receiver="team"),
+            "receivers": {
+                "team": Receiver(name="team", channels=channels, fallback=fallback),
+                "boss": Receiver(name="boss", channels=(MAIL,)),
+            },
+            "delivery": terms or DeliveryTerms(),
+            **fields,
+        },
+        Policy,
+    )
+
+
+def cloud_with(chosen: Policy) -> Cloud:
+    """A cloud in which one run with a finding waits to be told."""
+    cloud = Cloud(policy=chosen)
+    cloud.run_ends(b.judgement())
+    cloud.now += timedelta(minutes=1)
+    return cloud
+
+
+def delivery(cloud: Cloud, channel: str) -> Delivery:
+    """The delivery over a channel of the first message that went there."""
+    return next(d for d in cloud.store.outbox.values() if d.channel == channel)
+
+
+def told(cloud: Cloud, channel: str) -> list[Notification]:
+    return [sent.notification for sent in cloud.sent_over(channel)]
+
+
+# --- delivered
+
+
+def test_delivered_is_what_the_channel_said_it_has() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.due_changes()()
+    done = delivery(cloud, "team/webhook")
+    assert (done.state, done.reason) == (DeliveryState.DELIVERED, Reason.DELIVERED)
+    assert done.receipt.startswith("team/webhook-")
+    assert done.attempts == 1 and done.delivered_at == cloud.now and done.look_at is None
+    assert cloud.store.turns == {}
+    assert {"channel": "team/webhook", "state": "delivered", "reason": "delivered"} in (
+        cloud.metric("Deliveries")
+    )
+
+
+def test_a_delivery_takes_three_calls_besides_the_channels_own() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    cloud.steps.clear()
+    cloud.deliver_all()
+    one = ["recall delivery", "policy", "claim", "send", "keep"]
+    assert cloud.steps == one * 2
+
+
+@pytest.mark.parametrize("fault", range(1, 6), ids=["recall", "policy", "claim", "send", "keep"])
+def test_a_crash_after_any_step_loses_nothing(fault: int) -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    cloud.steps.clear()
+    cloud.crash_after = fault
+    with pytest.raises(Crash):
+        cloud.deliver_all()
+    cloud.crash_after = None
+    # When its message is handed out again at once, and after its lease
+    cloud.deliver_all()
+    cloud.pass_time(minutes=15)
+    # Then it arrived; twice only where the process died after the channel had it
+    assert delivery(cloud, "team/webhook").state is DeliveryState.DELIVERED
+    assert len(cloud.sent_over("team/webhook")) == (2 if fault == 4 else 1)
+    ids = {sent.notification.id for sent in cloud.sent_over("team/webhook")}
+    assert len(ids) == 1, "by the same id, which receivers tell duplicates by"
+
+
+def test_a_crash_while_giving_up_still_reaches_the_fallback() -> None:
+    # Given how many steps it takes
+    def given_up(cut: int | None) -> Cloud:
+        cloud = cloud_with(policy(HOOK, fallback="boss"))
+        cloud.refusals["team/webhook"] = [NO]
+        cloud.on_due()()
+        cloud.steps.clear()
+        cloud.crash_after = cut
+        try:
+            cloud.deliver_all()
+        except Crash:
+            pass
+        cloud.crash_after = None
+        cloud.deliver_all()
+        cloud.pass_time(minutes=20)
+        return cloud
+
+    calm = given_up(None)
+    first = delivery(calm, "team/webhook").notification
+    assert [n.id for n in told(calm, "boss/email")].count(first) == 1
+    for cut in range(1, 20):
+        cloud = given_up(cut)
+        assert delivery(cloud, "team/webhook").state is DeliveryState.DEAD, cut
+        about = [i for i in cloud.all_incidents() if i.check == "delivery_failed"]
+        assert len(about) == 1, cut
+        assert [n.id for n in told(cloud, "boss/email")].count(first) in (1, 2), cut
+        assert [e.code for _, e in cloud.dead][:1] == ["channel_refused"], cut
+
+
+def test_a_message_that_is_handed_out_twice_is_sent_once() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    cloud.queue *= 3
+    cloud.deliver_all()
+    assert len(cloud.sent_over("team/webhook")) == 1
+
+
+def test_two_workers_send_once() -> None:
+    # Given two workers that read the same row before either claims it
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    (body,) = [msgspec.json.encode(ref).decode() for _, ref in cloud.queue if ref.channel != "bus"]
+    recall = cloud.store.recall_delivery
+    known = recall(msgspec.json.decode(body, type=type(cloud.queue[0][1])))
+    cloud.store.recall_delivery = lambda ref: known  # type: ignore[method-assign]
+    states = [cloud.deliver()(body), cloud.deliver()(body)]
+    assert states == [DeliveryState.DELIVERED, DeliveryState.PENDING]
+    assert len(cloud.sent_over("team/webhook")) == 1
+
+
+def test_what_is_being_sent_is_left_to_its_worker_until_the_lease_ends() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    cloud.crash_after = len(cloud.steps) + 3
+    with pytest.raises(Crash):
+        cloud.deliver_all()
+    cloud.crash_after = None
+    assert delivery(cloud, "team/webhook").state is DeliveryState.SENDING
+    cloud.pass_time(minutes=2)
+    assert cloud.sent_over("team/webhook") == []
+    cloud.pass_time(minutes=2)
+    assert len(cloud.sent_over("team/webhook")) == 1
+
+
+# --- failing for now
+
+
+def test_retry_after_is_honoured_by_waiting_in_the_queue() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.refusals["team/webhook"] = [BUSY, NO]
+    began = cloud.now
+    cloud.due_changes()()
+    waits = delivery(cloud, "team/webhook")
+    assert (waits.state, waits.reason) == (DeliveryState.FAILED, Reason.CHANNEL_BUSY)
+    assert waits.next_attempt_at == began + timedelta(seconds=90)
+    ((at, _),) = cloud.queue
+    assert at == began + timedelta(seconds=90)
+    cloud.refusals.clear()
+    cloud.pass_time(seconds=80, tick=10)
+    assert cloud.sent_over("team/webhook") == []
+    cloud.pass_time(seconds=20, tick=10)
+    assert delivery(cloud, "team/webhook").state is DeliveryState.DELIVERED
+
+
+def test_others_do_not_ask_a_channel_that_asked_to_wait() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.run_ends(b.judgement(), scope=scope_of("churn"))
+    cloud.now += timedelta(minutes=1)
+    cloud.refusals["team/webhook"] = [BUSY, NO]
+    cloud.due_changes()()
+    reasons = {d.reason for d in cloud.store.outbox.values() if d.channel == "team/webhook"}
+    assert reasons == {Reason.CHANNEL_BUSY, Reason.CIRCUIT_OPEN}
+    cloud.refusals.clear()
+    cloud.pass_time(minutes=3, tick=10)
+    assert len(cloud.sent_over("team/webhook")) == 2
+
+
+def test_pauses_grow_until_it_is_given_up() -> None:
+    terms = DeliveryTerms(attempts=5, breaker_failures=99)
+    cloud = cloud_with(policy(HOOK, terms=terms))
+    cloud.refusals["team/webhook"] = [DOWN]
+    tried = []
+    cloud.due_changes()()
+    while delivery(cloud, "team/webhook").state is DeliveryState.FAILED:
+        waits = delivery(cloud, "team/webhook")
+        assert waits.next_attempt_at
+        tried.append((waits.next_attempt_at - cloud.now).total_seconds())
+        cloud.now = waits.next_attempt_at
+        cloud.deliver_all()
+    assert tried == [1.5, 3.0, 6.0, 12.0]
+    dead = delivery(cloud, "team/webhook")
+    assert (dead.state, dead.reason, dead.attempts) == (DeliveryState.DEAD, Reason.GIVEN_UP, 5)
+    assert dead.error == str(DOWN) and dead.status == 500
+
+
+def test_a_wait_that_is_too_long_is_given_up_at_once() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.refusals["team/webhook"] = [ChannelFailedError("busy", status=429, retry_after=7200.0)]
+    cloud.due_changes()()
+    assert delivery(cloud, "team/webhook").reason is Reason.GIVEN_UP
+
+
+def test_a_wait_longer_than_the_queue_can_hold_goes_through_it_twice() -> None:
+    terms = DeliveryTerms(give_up_after=7200.0)
+    cloud = cloud_with(policy(HOOK, terms=terms))
+    cloud.refusals["team/webhook"] = [
+        ChannelFailedError("busy", status=429, retry_after=1000.0),
+        NO,
+    ]
+    cloud.due_changes()()
+    ((at, _),) = cloud.queue
+    assert at == cloud.now + timedelta(seconds=900)
+    cloud.refusals.clear()
+    cloud.now = at
+    cloud.deliver_all()
+    assert cloud.sent_over("team/webhook") == []
+    ((at, _),) = cloud.queue
+    assert at == cloud.now + timedelta(seconds=100)
+    cloud.now = at
+    cloud.deliver_all()
+    assert len(cloud.sent_over("team/webhook")) == 1
+
+
+def test_a_message_lost_in_the_queue_is_looked_at_again() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    cloud.queue.clear()
+    cloud.pass_time(minutes=4)
+    assert delivery(cloud, "team/webhook").state is DeliveryState.DELIVERED
+
+
+def test_what_is_put_there_again_is_not_put_there_every_minute() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    cloud.queue.clear()
+    handed = []
+    for _ in range(12):
+        cloud.now += timedelta(minutes=1)
+        cloud.on_due()(cloud.now)
+        handed.append(len(cloud.queue))
+        cloud.queue.clear()
+    assert [n for n in handed if n] == [2, 2]
+
+
+# --- the breaker
+
+
+def many(cloud: Cloud, count: int) -> None:
+    for number in range(count):
+        cloud.run_ends(b.judgement(), scope=scope_of(f"endpoint-{number}"))
+    cloud.now += timedelta(minutes=1)
+
+
+def test_a_dead_channel_is_left_alone_and_does_not_hold_the_others() -> None:
+    terms = DeliveryTerms(
+        breaker_failures=3, breaker_pause=60.0, give_up_after=86400.0, attempts=99
+    )
+    cloud = Cloud(policy=policy(HOOK, replace(SLACK), terms=terms))
+    cloud.refusals["team/webhook"] = [DOWN]
+    many(cloud, 10)
+    cloud.due_changes()()
+    assert len(cloud.sent_over("team/slack")) == 10
+    tries = sum(d.attempts for d in cloud.store.outbox.values() if d.channel == "team/webhook")
+    assert tries == 3, "the rest were not tried"
+    # When its pause is over one of them tries, and it still fails
+    cloud.pass_time(seconds=75, tick=5)
+    again = sum(d.attempts for d in cloud.store.outbox.values() if d.channel == "team/webhook")
+    assert again == 4
+    # Then, when it works again, all of them arrive
+    cloud.refusals.clear()
+    cloud.pass_time(minutes=10, tick=5)
+    assert len(cloud.sent_over("team/webhook")) == 10
+    assert cloud.store.channels["team/webhook"].failures == 0
+
+
+def test_behind_an_open_breaker_messages_are_given_up_in_time() -> None:
+    terms = DeliveryTerms(breaker_failures=1, breaker_pause=600.0, give_up_after=900.0, attempts=99)
+    cloud = Cloud(policy=policy(HOOK, fallback="boss", terms=terms))
+    cloud.refusals["team/webhook"] = [DOWN]
+    many(cloud, 3)
+    cloud.due_changes()()
+    first = set(cloud.store.messages)
+    cloud.pass_time(minutes=40)
+    made = [d for d in cloud.store.outbox.values() if d.notification in first]
+    assert {d.state for d in made if d.channel == "team/webhook"} == {DeliveryState.DEAD}
+    assert len({n.group for n in told(cloud, "boss/email")}) >= 3
+
+
+# --- given up
+
+
+def test_what_is_given_up_opens_an_incident_and_goes_to_the_fallback() -> None:
+    cloud = cloud_with(policy(HOOK, fallback="boss"))
+    cloud.refusals["team/webhook"] = [NO]
+    cloud.due_changes()()
+    dead = delivery(cloud, "team/webhook")
+    assert (dead.state, dead.reason) == (DeliveryState.DEAD, Reason.CHANNEL_REFUSED)
+    first = cloud.sent_over("boss/email")[0]
+    assert first.notification.id == dead.notification
+    assert "team/webhook could not be reached" in first.rendering.note
+    instead = delivery(cloud, "boss/email")
+    assert instead.fallback_for == "team/webhook" and instead.receiver == "boss"
+    ((body, error),) = cloud.dead
+    assert error is NO and dead.id in body
+    (about,) = [i for i in cloud.all_incidents() if i.check == "delivery_failed"]
+    assert about.state.is_firing and about.severity is Severity.ERROR
+    # Then the team is told of it over the fallback as well, and once
+    cloud.pass_time(hours=2)
+    titles = [n.title for n in told(cloud, "boss/email")]
+    assert len(titles) == 2 and "team/webhook" in titles[1]
+
+
+def test_a_channel_that_works_again_ends_its_incident() -> None:
+    cloud = cloud_with(policy(HOOK, fallback="boss"))
+    cloud.refusals["team/webhook"] = [NO]
+    cloud.pass_time(minutes=10)
+    cloud.refusals.clear()
+    cloud.run_ends(b.judgement(), scope=scope_of("churn"))
+    cloud.pass_time(minutes=10)
+    (about,) = [i for i in cloud.all_incidents() if i.check == "delivery_failed"]
+    assert not about.state.is_firing
+    assert not cloud.store.channels["team/webhook"].troubled
+
+
+def test_without_a_fallback_the_topic_is_told() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.refusals["team/webhook"] = [NO]
+    cloud.due_changes()()
+    assert [n.id for n in told(cloud, "topic")] == [delivery(cloud, "team/webhook").notification]
+
+
+def test_fallbacks_that_fail_come_to_an_end() -> None:
+    chosen = policy(HOOK, fallback="boss")
+    loop = {**chosen.receivers, "boss": replace(chosen.receivers["boss"], fallback="team")}
+    cloud = cloud_with(replace(chosen, receivers=loop))
+    for channel in ("team/webhook", "boss/email", "topic", "bus"):
+        cloud.refusals[channel] = [NO]
+    cloud.pass_time(hours=3)
+    assert {d.state for d in cloud.store.outbox.values()} == {DeliveryState.DEAD}
+    first = delivery(cloud, "team/webhook").notification
+    assert {d.channel for d in cloud.store.outbox.values() if d.notification == first} == {
+        "team/webhook", "boss/email", "topic", "bus",
+    }  # fmt: skip
+    assert cloud.sent == []
+
+
+def test_two_dead_channels_share_one_fallback() -> None:
+    cloud = cloud_with(policy(HOOK, SLACK, fallback="boss"))
+    cloud.refusals["team/webhook"] = cloud.refusals["team/slack"] = [NO]
+    cloud.due_changes()()
+    first = delivery(cloud, "team/webhook").notification
+    assert [n.id for n in told(cloud, "boss/email")].count(first) == 1
+
+
+def test_a_channel_that_the_policy_lost_goes_to_the_fallback() -> None:
+    cloud = cloud_with(policy(HOOK, fallback="boss"))
+    cloud.on_due()()
+    cloud.in_force.policy = policy(SLACK, fallback="boss")
+    cloud.deliver_all()
+    assert delivery(cloud, "team/webhook").reason is Reason.CHANNEL_GONE
+    assert len(cloud.sent_over("boss/email")) >= 1
+
+
+def test_a_channel_mended_in_the_policy_is_used_from_then_on() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.refusals["team/webhook"] = [DOWN, NO]
+    cloud.due_changes()()
+    mended = replace(HOOK, secret="guiderail/other")
+    cloud.in_force.policy = policy(mended)
+    cloud.refusals.clear()
+    cloud.pass_time(minutes=2)
+    assert cloud.sent_over("team/webhook")[0].channel == mended
+
+
+def test_what_is_no_delivery_is_a_dead_letter() -> None:
+    cloud = Cloud()
+    assert cloud.deliver()("{}") is None
+    assert cloud.deliver()("not json") is None
+    assert [error.code for _, error in cloud.dead] == ["malformed_event"] * 2
+
+
+@pytest.mark.parametrize("step", ["recall delivery", "policy", "claim", "keep"])
+@pytest.mark.parametrize("error", [UnavailableError("down"), AccessDeniedError("no")])
+def test_an_error_of_ours_leaves_the_message_in_the_queue(step: str, error: GuiderailError) -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    cloud.failures[step] = [error]
+    with pytest.raises(type(error)):
+        cloud.deliver_all()
+    cloud.pass_time(minutes=10)
+    assert delivery(cloud, "team/webhook").state is DeliveryState.DELIVERED
+
+
+# --- incident tools
+
+
+def test_an_older_message_does_not_undo_a_newer_one() -> None:
+    # Given a trigger that cannot be sent before the incident is over
+    cloud = cloud_with(policy(PAGER, terms=DeliveryTerms(give_up_after=86400.0)))
+    cloud.on_due()()
+    held_back = list(cloud.queue)
+    cloud.queue.clear()
+    cloud.store.turns.clear()
+    cloud.run_ends()
+    cloud.now += timedelta(minutes=10)
+    cloud.run_ends()
+    cloud.pass_time(minutes=10)
+    assert [n.kind for n in told(cloud, "team/pagerduty")] == [MessageKind.RESOLVED]
+    # When it comes at last
+    cloud.queue = held_back
+    cloud.deliver_all()
+    # Then it opens nothing
+    late = delivery(cloud, "team/pagerduty")
+    assert (late.state, late.reason) == (DeliveryState.DEAD, Reason.SUPERSEDED)
+    assert len(cloud.sent_over("team/pagerduty")) == 1
+
+
+def test_an_acknowledgement_is_passed_on_to_tools_that_keep_incidents() -> None:
+    cloud = cloud_with(policy(PAGER, HOOK))
+    cloud.due_changes()()
+    (incident,) = [i for i in cloud.all_incidents() if i.check == "baseline_drift_check"]
+    cloud.acts().do(Act.ACKNOWLEDGE, incident.id, "ann")
+    cloud.pass_time(minutes=10)
+    kinds = [n.kind for n in told(cloud, "team/pagerduty")]
+    assert kinds == [MessageKind.NEWS, MessageKind.ACKNOWLEDGED]
+    assert [n.kind for n in told(cloud, "team/webhook")] == [MessageKind.NEWS]
+    assert len(cloud.sent_over("bus")) == 1
+
+
+def test_a_thread_is_handed_to_the_next_message_of_its_episode() -> None:
+    cloud = cloud_with(policy(SLACK))
+    cloud.due_changes()()
+    cloud.run_ends()
+    cloud.now += timedelta(minutes=10)
+    cloud.run_ends()
+    cloud.pass_time(minutes=10)
+    first, last = cloud.sent_over("team/slack")
+    assert first.rendering.thread is None
+    assert last.rendering.thread and last.rendering.thread.root == "root-1"
+    # a new episode has a thread of its own
+    cloud.now += timedelta(days=3)
+    cloud.run_ends(b.judgement())
+    cloud.pass_time(minutes=10)
+    assert cloud.sent_over("team/slack")[-1].rendering.thread is None
+
+
+# --- replies, pictures, digests
+
+
+def test_links_are_opaque_tokens_kept_hashed() -> None:
+    chosen = policy(SLACK, replies=Replies(allowed=("slack:*",)))
+    cloud = cloud_with(chosen)
+    cloud.reply_url = "https://replies.example/"
+    cloud.due_changes()()
+    (sent,) = cloud.sent_over("team/slack")
+    replies = sent.rendering.replies
+    assert {r.action for r in replies} == set(ReplyAction)
+    assert all(r.url == f"https://replies.example/r/{r.token}" for r in replies)
+    for reply in replies:
+        kept = cloud.store.tokens[token_digest(reply.token)]
+        assert kept.action is reply.action and kept.channel == "team/slack"
+        assert kept.incidents == (sent.notification.rows[0].incident,)
+        assert kept.expires_at == cloud.now + timedelta(days=7)
+        assert reply.token not in repr(reply) and reply.token not in repr(kept)
+
+
+@pytest.mark.parametrize("why", ["nobody may", "no address", "a pager", "it is over"])
+def test_there_are_no_links_where_nobody_can_answer(why: str) -> None:
+    allowed = () if why == "nobody may" else ("*",)
+    channel = PAGER if why == "a pager" else SLACK
+    cloud = cloud_with(policy(channel, replies=Replies(allowed=allowed)))
+    cloud.reply_url = "" if why == "no address" else "https://replies.example/"
+    cloud.due_changes()()
+    if why == "it is over":
+        cloud.run_ends()
+        cloud.now += timedelta(minutes=10)
+        cloud.run_ends()
+        cloud.pass_time(minutes=10)
+    last = cloud.sent_over(channel.name)[-1]
+    assert last.rendering.replies == ()
+
+
+def test_pictures_that_cannot_be_drawn_hold_up_nothing() -> None:
+    chosen = policy(SLACK)
+    cloud = cloud_with(chosen)
+    cloud.run_ends(b.judgement(), ended_at=cloud.now)
+    cloud.picture_error = UnavailableError("no colours")
+    cloud.due_changes()()
+    (sent,) = cloud.sent_over("team/slack")
+    assert sent.rendering.pictures == ()
+
+
+def test_beyond_its_limit_a_route_sends_a_digest_and_drops_nothing() -> None:
+    route = Route(name="default", receiver="team", at_most=RateLimit(messages=3, within=3600.0))
+    cloud = Cloud(policy=policy(HOOK, route=route))
+    many(cloud, 10)
+    cloud.due_changes()()
+    assert len(cloud.sent_over("team/webhook")) == 3
+    assert len(cloud.sent_over("bus")) == 10, "programs are told of each"
+    cloud.pass_time(hours=1)
+    *alone, digest = told(cloud, "team/webhook")
+    assert len(alone) == 3
+    assert digest.kind is MessageKind.DIGEST and len(digest.listed) == 7
+    groups = {n.group for n in alone} | {
+        line.rpartition("group ")[2][:-1] for line in digest.listed
+    }
+    assert groups == set(cloud.store.groups)
+
+
+def test_what_is_critical_does_not_wait_for_a_digest() -> None:
+    route = Route(name="default", receiver="team", at_most=RateLimit(messages=1, within=3600.0))
+    cloud = Cloud(policy=policy(HOOK, route=route))
+    many(cloud, 2)
+    cloud.run_ends(b.judgement(severity=Severity.CRITICAL), scope=scope_of("urgent"))
+    cloud.now += timedelta(minutes=1)
+    cloud.due_changes()()
+    assert len(cloud.sent_over("team/webhook")) == 2
+    assert "urgent" in {n.attributes["endpoint"] for n in told(cloud, "team/webhook")}
