@@ -14,7 +14,7 @@ from guiderail.model.job import MonitoringSchedule, ProcessingJob
 from guiderail.model.judgement import Judgement
 from guiderail.model.message import Distribution, Notification, Picture, Rendering, Thread
 from guiderail.model.outcome import Outcome, Reason
-from guiderail.model.policy import Channel, Policy
+from guiderail.model.policy import Channel, ChannelKind, Policy
 from guiderail.model.record import RunRecord
 from guiderail.model.retraining import RetrainingDecision, RetrainingMode, RetrainingRule
 from guiderail.model.run import Reading, Run
@@ -77,7 +77,7 @@ class _Channels:
                 raise error[0] if len(error) == 1 else error.pop(0)
             cloud.sent.append(Sent(channel, notification, rendering, cloud.now))
             thread = rendering.thread
-            if channel.kind.keeps_incidents:
+            if channel.kind is ChannelKind.SLACK:
                 number = max(notification.number, thread.number if thread else 0)
                 root = thread.root if thread and thread.root else f"root-{len(cloud.sent)}"
                 thread = msgspec.structs.replace(thread or Thread(), root=root, number=number)

@@ -245,15 +245,13 @@ class LocalCloud:
             return
         ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         with mock.patch.dict(os.environ, ours | self.environment, clear=True):
-            clients.client.cache_clear()
-            clients._session.cache_clear()
+            clients.forget()
             self._entered = True
             try:
                 yield
             finally:
                 self._entered = False
-                clients.client.cache_clear()
-                clients._session.cache_clear()
+                clients.forget()
 
     @cached_property
     def _lambda(self) -> Any:

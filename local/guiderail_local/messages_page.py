@@ -36,7 +36,7 @@ _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; "
     "form-action 'none'"
 )
-_MRKDWN_LINK = re.compile(r"&lt;(https?://[^|&\s]+)\|([^&]*?)&gt;")
+_MRKDWN_LINK = re.compile(r"&lt;(https?://(?:(?!&gt;)[^|\s])+)\|((?:(?!&gt;).)*)&gt;")
 _IN_THE_FRAME = '<base target="_blank">'
 
 

@@ -117,6 +117,22 @@ def test_what_is_deployed_imports_only_what_its_layers_hold(path: Path) -> None:
     assert outside <= allowed | ONLY_IN.get(str(path.relative_to(ROOT)), set())
 
 
+THREADED = [p for p in MODULES if part_of(p) in ("adapters", "services", "message_batch")]
+
+
+@pytest.mark.parametrize("path", THREADED, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_decoders_of_structs_are_made_when_a_module_is_loaded(path: Path) -> None:
+    # msgspec 0.22 learns a type on its first use, and crashes where two threads do so at once
+    late = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith((".decode", "msgspec.convert"))
+        and any(k.arg == "type" and isinstance(k.value, ast.Name) for k in node.keywords)
+    ]
+    assert late == []
+
+
 def test_names_say_what_things_are() -> None:
     folders = [
         ROOT / name for name in ("layers", "cli", "local", "functions", "tests", "benchmarks")

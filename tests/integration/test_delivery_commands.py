@@ -81,8 +81,7 @@ def outputs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 
 def _forget_clients() -> None:
-    clients.client.cache_clear()
-    clients._session.cache_clear()
+    clients.forget()
 
 
 @pytest.fixture

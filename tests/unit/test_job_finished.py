@@ -382,7 +382,7 @@ def test_what_somebody_wrote_in_between_is_not_lost() -> None:
 
 def test_a_ledger_that_others_write_all_the_time_comes_again() -> None:
     cloud = cloud_with(LOW_AUC)
-    cloud.failures["commit run"] = [ConflictError("no")] * 3
+    cloud.failures["commit run"] = [ConflictError("no")] * 10
 
     with pytest.raises(ConflictError):
         cloud.use_case()(event())

@@ -1,6 +1,6 @@
 """The composition root: settings to adapters to use case, once per process.
 
-What only one function needs is imported where it is put together, so that no other waits for it.
+Each use case is imported where it is put together, so that no function waits for what another one needs.
 """
 
 from __future__ import annotations
@@ -13,20 +13,16 @@ from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.adapters.dynamodb import DynamoIncidents
 from guiderail.adapters.policies import S3Policies
 from guiderail.adapters.powertools import EmfMeter, StructuredJournal
-from guiderail.adapters.s3 import S3ReportFiles
-from guiderail.adapters.sagemaker import SageMakerDescriptions, SageMakerPipelines, SageMakerTags
 from guiderail.adapters.sqs import SqsDeadLetters, SqsDeliveryQueue
 from guiderail.ports import Clock
-from guiderail.services.acts import Acts
-from guiderail.services.due import DueChanges
-from guiderail.services.following import Judge
-from guiderail.services.job_finished import JobFinished
-from guiderail.services.retraining import RetrainingPlan
 from guiderail.settings import Settings, settings_from
 
 if TYPE_CHECKING:
     from guiderail.adapters.secrets import Secrets
+    from guiderail.services.acts import Acts
     from guiderail.services.delivering import Deliver
+    from guiderail.services.due import DueChanges
+    from guiderail.services.job_finished import JobFinished
     from guiderail.services.replying import Replying, SigningSecret
 
 
@@ -61,6 +57,16 @@ def on_reply() -> Replying:
 
 def build_job_finished(settings: Settings, clock: Clock = now) -> JobFinished:
     """Put the use case of ``on_job_finished`` together."""
+    from guiderail.adapters.s3 import S3ReportFiles
+    from guiderail.adapters.sagemaker import (
+        SageMakerDescriptions,
+        SageMakerPipelines,
+        SageMakerTags,
+    )
+    from guiderail.services.following import Judge
+    from guiderail.services.job_finished import JobFinished
+    from guiderail.services.retraining import RetrainingPlan
+
     return JobFinished(
         descriptions=SageMakerDescriptions(),
         files=S3ReportFiles(settings.max_report_bytes),
@@ -82,6 +88,8 @@ def build_job_finished(settings: Settings, clock: Clock = now) -> JobFinished:
 
 def build_due_changes(settings: Settings, clock: Clock = now) -> DueChanges:
     """Put the use case of ``on_due`` together."""
+    from guiderail.services.due import DueChanges
+
     region, account = _home(settings)
     return DueChanges(
         incidents=_incidents(settings),
@@ -133,10 +141,9 @@ def build_on_reply(settings: Settings, clock: Clock = now) -> Replying:
     from guiderail.adapters.slack_signatures import SlackSdkSignatures
     from guiderail.services.replying import Replying
 
-    tokens = build_deliveries(settings)
     return Replying(
         acts=build_acts(settings, clock),
-        tokens=tokens,
+        tokens=build_deliveries(settings),
         signatures=SlackSdkSignatures(),
         signing_secret=_signing_secret(settings.slack_signing_secret),
         slack=SlackNotes(),
@@ -144,6 +151,13 @@ def build_on_reply(settings: Settings, clock: Clock = now) -> Replying:
         meter=EmfMeter(),
         journal=StructuredJournal(),
     )
+
+
+def build_acts(settings: Settings, clock: Clock = now) -> Acts:
+    """Put together what people do from the command line and by replies."""
+    from guiderail.services.acts import Acts
+
+    return Acts(incidents=_incidents(settings), policies=_policies(settings, clock), clock=clock)
 
 
 def build_deliveries(settings: Settings) -> DynamoDeliveries:
@@ -154,11 +168,6 @@ def build_deliveries(settings: Settings) -> DynamoDeliveries:
 def build_delivery_queue(settings: Settings) -> SqsDeliveryQueue:
     """The queue that wakes ``deliver``."""
     return SqsDeliveryQueue(settings.deliveries_queue)
-
-
-def build_acts(settings: Settings, clock: Clock = now) -> Acts:
-    """Put together what people do from the command line and by replies."""
-    return Acts(incidents=_incidents(settings), policies=_policies(settings, clock), clock=clock)
 
 
 def _incidents(settings: Settings) -> DynamoIncidents:

@@ -28,12 +28,12 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    clients.client.cache_clear()
+    clients.forget()
     with mock_aws():
         s3 = boto3.resource("s3").Bucket(BUCKET)
         s3.create(CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         yield s3
-    clients.client.cache_clear()
+    clients.forget()
 
 
 def test_a_prefix_is_replayed(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:

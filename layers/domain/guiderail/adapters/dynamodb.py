@@ -21,6 +21,8 @@ resolved; the index ``ByListing`` finds these ledgers in 16 parts.
 
 from __future__ import annotations
 
+import random
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,6 +67,9 @@ MOST_DUE = 1000
 
 _NOT_RECORDED = "attribute_not_exists(pk) OR (outcome = :unreadable AND outcome <> :outcome)"
 """A run recorded as unreadable may be replaced by what it turned out to be."""
+
+_APART = 0.1
+"""Seconds over which those spread that want to write the same ledger."""
 
 _LEDGERS_AT_ONCE = 25
 _RATE_DAYS = 8
@@ -166,6 +171,9 @@ class DynamoIncidents:
         cancelled = self._table.transact(what, actions)
         if cancelled and cancelled[0] == FAILED_CONDITION:
             return False
+        if cancelled:
+            # runs of one schedule that end together must not meet again at once
+            time.sleep(random.uniform(0, _APART))
         complain(what, cancelled)
         return True
 

@@ -40,6 +40,7 @@ from guiderail.model.message import (
     Reply,
     ReplyAction,
     RowState,
+    Thread,
 )
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import Channel, ChannelKind, Policy, Severity
@@ -237,7 +238,10 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             status=receipt.status,
             error="",
         )
-        self.outbox.keep(known.delivery, after, ref, receipt.thread)
+        thread = receipt.thread
+        if thread is None and after.kind in _IN_ORDER:
+            thread = Thread(number=known.notification.number)
+        self.outbox.keep(known.delivery, after, ref, thread)
         self._measure(after)
         latency = max(0.0, (now - after.made_at).total_seconds())
         self.meter.record("DeliveryLatency", latency, {"channel": after.channel})

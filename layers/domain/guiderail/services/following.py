@@ -45,7 +45,7 @@ from guiderail.services.notices import Telling, notices_of, with_groups, with_so
 from guiderail.services.reading import read_outcome
 from guiderail.services.tightening import tightening_places
 
-_TRIES = 3
+_TRIES = 10
 """Attempts at a ledger that others write at the same moment; then the message comes again."""
 
 MOST_DECISIONS = 100
