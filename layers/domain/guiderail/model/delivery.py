@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
+from guiderail.model.identity import digest
 from guiderail.model.message import Notification, ReplyAction, Thread
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import ChannelKind
@@ -76,7 +76,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def delivery_id(notification: str, channel: str) -> str:
     """Derived from what is delivered and over which channel; 24 hexadecimal digits."""
-    return hashlib.sha256(f"{notification}|{channel}".encode()).hexdigest()[:24]
+    return digest(f"{notification}|{channel}", 24)
 
 
 class DeliveryRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -156,7 +156,7 @@ def ref_of(delivery: Delivery, notification: Notification, at: datetime) -> Deli
 
 def token_digest(token: str) -> str:
     """SHA-256 of a token, as it is kept."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return digest(token)
 
 
 class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

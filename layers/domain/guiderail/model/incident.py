@@ -6,7 +6,6 @@ condition that nobody else wrote in between. Runs of other schedules never wait 
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -14,6 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from guiderail.model.finding import Subject
+from guiderail.model.identity import digest
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
 from guiderail.model.policy import RunsNeeded, Severity
 
@@ -62,7 +62,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=256)
 def _ledger_id(account: str, region: str, schedule: str) -> str:
-    return _digest(f"{account}|{region}|{schedule.lower()}")[:20]
+    return digest(f"{account}|{region}|{schedule.lower()}", 20)
 
 
 def incident_id(scope: Scope, kind: MonitorKind, check: str, subject: Subject) -> str:
@@ -74,16 +74,12 @@ def incident_id(scope: Scope, kind: MonitorKind, check: str, subject: Subject) -
     # columns come and go with each run: which ones are missing is a measured value
     about = (subject.feature, subject.metric, subject.facet, subject.facet_value, subject.label)
     text = "|".join([scope.endpoint, kind, check, *(part or "" for part in about)])
-    return f"{scope.ledger_id}-{_digest(text)[:16]}"
+    return f"{scope.ledger_id}-{digest(text, 16)}"
 
 
 def ledger_of(incident: str) -> str:
     """The ledger that holds an incident."""
     return incident.partition("-")[0]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class SetBy(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 
 from guiderail.errors import ConflictError, NotFoundError, RejectedRequestError
 from guiderail.model.delivery import Feedback
+from guiderail.model.identity import digest
 from guiderail.model.incident import Change, Incident, Ledger, ledger_of
 from guiderail.model.notice import AuditEntry, Decision, Silence
 from guiderail.model.outcome import Reason
@@ -83,7 +83,7 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
         now = self.clock()
         ledger, known = self.find(incident)
         feedback = Feedback(
-            id=_digest(f"{identity}|{incident}")[:24],
+            id=digest(f"{identity}|{incident}", 24),
             at=now,
             actor=actor,
             incident=incident,
@@ -169,7 +169,7 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
                 remedy="Set mute_until in the policy, where others see it",
             )
         text = "|".join([*(f"{k}={v}" for k, v in sorted(match.items())), str(until), str(now)])
-        name = f"silence-{_digest(identity or text)[:12]}"
+        name = f"silence-{digest(identity or text, 12)}"
         if identity and (known := self._silence(name, now)):
             return known
         silence = Silence(
@@ -226,7 +226,7 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
         after, sources = with_sources(after, policy)
         changed = after.incidents[incident]
         audit = AuditEntry(
-            id=_digest(telling.id)[:16],
+            id=digest(telling.id, 16),
             subject=after.id,
             at=now,
             actor=actor,
@@ -250,7 +250,7 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
     ) -> None:
         words = ", ".join(f"{k}={v}" for k, v in sorted(silence.match.items()))
         audit = AuditEntry(
-            id=_digest(f"{silence.id}|{now}")[:16],
+            id=digest(f"{silence.id}|{now}", 16),
             subject=silence.id,
             at=now,
             actor=actor,
@@ -272,7 +272,3 @@ def _unknown(incident: str) -> NotFoundError:
     return NotFoundError(
         f"there is no incident {incident}", remedy="List them: guiderail incidents list --all"
     )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

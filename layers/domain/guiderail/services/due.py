@@ -7,7 +7,6 @@ crash anywhere leaves rows that a later pass finds.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 
 from guiderail.errors import ConflictError, GuiderailError
 from guiderail.model.delivery import DeliveryRef, Outgoing, ref_of
+from guiderail.model.identity import digest
 from guiderail.model.incident import Ledger, ledger_of
 from guiderail.model.judgement import Judgement
 from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice
@@ -377,7 +377,7 @@ def _audit(settled: Settled, policy: Policy, now: datetime) -> AuditEntry | None
     if not settled.decisions and not told:
         return None
     return AuditEntry(
-        id=_digest(f"{settled.group.id}|{now}"),
+        id=digest(f"{settled.group.id}|{now}", 16),
         subject=settled.group.id,
         at=now,
         actor="guiderail",
@@ -393,7 +393,3 @@ def _about_policy(in_force: PolicyInForce) -> Judgement:
     trouble = in_force.trouble or Reason.POLICY_UNREADABLE
     severity = Severity.INFO if trouble is Reason.POLICY_MISSING else Severity.ERROR
     return own_judgement(trouble.value, "policy", in_force.evidence, severity)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

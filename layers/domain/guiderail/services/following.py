@@ -5,7 +5,6 @@ Shared by ``on_job_finished`` and by the backtest, which has other runs and anot
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 
 from guiderail.errors import ConflictError, PermanentError
 from guiderail.model.finding import Finding
+from guiderail.model.identity import digest
 from guiderail.model.incident import (
     Change,
     ChangeKind,
@@ -342,7 +342,7 @@ def leave_place(ledger: Ledger, policy: Policy, now: datetime) -> Moved:
     identity = f"{ledger.id}|{ledger.version}|left"
     notices = notices_of(after, changes, policy, Telling(id=identity), now)
     audit = AuditEntry(
-        id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        id=digest(identity, 16),
         subject=ledger.id,
         at=now,
         actor="guiderail",
@@ -406,7 +406,7 @@ def _audit(
     # many findings share the lines that set their values
     set_by: dict[int, tuple[str, ...]] = {}
     return AuditEntry(
-        id=hashlib.sha256(f"{run.key}|{reading.outcome}".encode()).hexdigest()[:16],
+        id=digest(f"{run.key}|{reading.outcome}", 16),
         subject=ledger.id,
         at=now,
         actor="guiderail",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from guiderail.model.identity import digest
 from guiderail.model.incident import Change, ChangeKind, Incident, Ledger
 from guiderail.model.message import Distribution, Facts, RunPart
 from guiderail.model.notice import Entry, InhibitionSource, Notice
@@ -129,7 +129,7 @@ def notices_of(
             route = replace(route, group_by=_WIDE)
         made.append(
             Notice(
-                id=_digest(f"{telling.id}|{group}")[:24],
+                id=digest(f"{telling.id}|{group}", 24),
                 group=group,
                 route=route.name,
                 group_labels=group_labels(route, labels),
@@ -188,7 +188,7 @@ def group_id(route: Route, labels: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=256)
 def _group_id(route: str, common: tuple[tuple[str, str], ...]) -> str:
-    return _digest("|".join([route, *(f"{key}={value}" for key, value in common)]))[:24]
+    return digest("|".join([route, *(f"{key}={value}" for key, value in common)]), 24)
 
 
 def entry_of(ledger: Ledger, change: Change, line: str = "") -> Entry:
@@ -298,7 +298,3 @@ def _worst_first(changes: Sequence[Change]) -> list[Change]:
 
 def _route(policy: Policy, name: str, labels: Mapping[str, str]) -> Route:
     return next(iter(routes_for(policy.route, labels, name)))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

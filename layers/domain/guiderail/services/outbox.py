@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
 from guiderail.model.delivery import Delivery, Outgoing, delivery_id
+from guiderail.model.identity import notification_id
 from guiderail.model.message import MessageKind, Notification
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import Channel, ChannelKind, Policy, Route, Severity
@@ -130,7 +130,7 @@ def _digest_of(
     identity = "|".join(["digest", *(n.id for n in listed)])
     title = f"digest of {len(listed)} messages of route {route}"
     return Notification(
-        id=f"notification-{hashlib.sha256(identity.encode()).hexdigest()[:40]}",
+        id=notification_id(identity),
         group=f"digest-{route}"[:200],
         route=route,
         receiver=receiver,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,6 +9,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from guiderail.model.finding import Finding, Subject
+from guiderail.model.identity import digest
 from guiderail.model.incident import Change, Ledger, LedgerRun, Scope
 from guiderail.model.judgement import Effective, Judgement
 from guiderail.model.notice import AuditEntry, Decision
@@ -74,7 +74,7 @@ def keep_changes(
     after, routed, _ = with_groups(ledger, changes, policy, {})
     notices = notices_of(after, routed, policy, Telling(id=identity), now)
     audit = AuditEntry(
-        id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        id=digest(identity, 16),
         subject=after.id,
         at=now,
         actor="guiderail",

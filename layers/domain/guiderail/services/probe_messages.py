@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -10,6 +9,7 @@ import msgspec
 
 from guiderail.errors import NotFoundError
 from guiderail.model.delivery import Delivery, Outgoing, ref_of
+from guiderail.model.identity import digest
 from guiderail.model.message import (
     Distribution,
     Facts,
@@ -67,7 +67,7 @@ def _all_routes(route: Route) -> Iterator[Route]:
 
 def probe(receiver: str, route: str, by: str, now: datetime) -> Notification:
     """A message to one receiver that looks like an alert and says that it is none."""
-    identity = hashlib.sha256(f"test|{route}|{receiver}|{now.isoformat()}".encode()).hexdigest()
+    identity = digest(f"test|{route}|{receiver}|{now.isoformat()}", 40)
     where = f"route {route}" if route else f"receiver {receiver}"
     title = f"this is how an alert of {where} arrives"
     row = Row(
@@ -91,7 +91,7 @@ def probe(receiver: str, route: str, by: str, now: datetime) -> Notification:
         ),
     )
     return Notification(
-        id=f"notification-{identity[:40]}",
+        id=f"notification-{identity}",
         group=f"test-{identity[:16]}",
         route=route,
         receiver=receiver,

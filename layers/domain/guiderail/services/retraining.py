@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 
 from guiderail.errors import PermanentError
 from guiderail.model.finding import Finding
+from guiderail.model.identity import digest
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
 from guiderail.model.retraining import RetrainingDecision, RetrainingMode, RetrainingRule
 from guiderail.model.run import Reading, Run
@@ -73,7 +73,7 @@ class RetrainingPlan:
         return RetrainingDecision(
             reason=Reason.RETRAINING_STARTED if auto else Reason.RETRAINING_SUGGESTED,
             pipeline_arn=arn,
-            token=hashlib.sha256(f"{run.key}|{arn}".encode()).hexdigest(),
+            token=digest(f"{run.key}|{arn}"),
             parameters={
                 name: _filled(template, run, reading) for name, template in self._parameters.items()
             },

@@ -7,7 +7,6 @@ may have ended, and is told then if it is still firing.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
+from guiderail.model.identity import notification_id
 from guiderail.model.incident import ChangeKind, ledger_of
 from guiderail.model.message import (
     Distribution,
@@ -537,7 +537,7 @@ class _Looking:
         runs = list(group.run_parts.values())[-MOST_RUNS:]
         return _fitting(
             Notification(
-                id=f"notification-{hashlib.sha256(identity.encode()).hexdigest()[:40]}",
+                id=notification_id(identity),
                 group=group.id,
                 route=self._route.name,
                 receiver=receiver,
