@@ -13,6 +13,7 @@ from guiderail.errors import ConflictError
 from guiderail.model.delivery import (
     ChannelState,
     Delivery,
+    DeliveryRef,
     DeliveryState,
     Feedback,
     Outgoing,
@@ -22,7 +23,7 @@ from guiderail.model.delivery import (
 )
 from guiderail.model.message import ReplyAction, Thread
 from guiderail.model.policy import Channel, ChannelKind
-from guiderail.ports import Deliveries, Incidents, ReplyTokens
+from guiderail.ports import Deliveries, Incidents, Remembered, ReplyTokens
 from guiderail.services.outbox import BUS, FIRST_LOOK, TOPIC, delivery_of
 from msgspec.structs import replace
 
@@ -43,6 +44,11 @@ def outgoing(name: str = "n1", made_at: datetime = T0, *channels: Channel) -> Ou
     return Outgoing(
         notification=message, deliveries=tuple(delivery_of(message, "team", c) for c in listed)
     )
+
+
+def recalled(outbox: Outbox, ref: DeliveryRef) -> Remembered | None:
+    """What is read of one delivery."""
+    return outbox.recall_deliveries([ref]).get(ref.id)
 
 
 def token(secret: str = "secret", expires_at: datetime = T0) -> ReplyToken:
@@ -66,7 +72,7 @@ class OutboxContract:
     def kept(self, incidents: Incidents, outbox: Outbox, made: Outgoing) -> Delivery:
         """Keep a message; its first delivery as it is read back."""
         incidents.commit_group(None, group(made.notification.id), (), [made], None)
-        known = outbox.recall_delivery(ref_of(made.deliveries[0], made.notification, T0))
+        known = recalled(outbox, ref_of(made.deliveries[0], made.notification, T0))
         assert known
         return known.delivery
 
@@ -75,13 +81,31 @@ class OutboxContract:
     ) -> None:
         made = outgoing()
         assert self.kept(incidents, outbox, made) == replace(made.deliveries[0], version=1)
-        known = outbox.recall_delivery(ref_of(made.deliveries[1], made.notification, T0))
+        known = recalled(outbox, ref_of(made.deliveries[1], made.notification, T0))
         assert known and known.delivery == replace(made.deliveries[1], version=1)
         assert known.notification == made.notification == outbox.notification("n1")
         assert (known.channel, known.thread) == (ChannelState(), None)
         assert outbox.notification("n2") is None
         other = outgoing("n2")
-        assert outbox.recall_delivery(ref_of(other.deliveries[0], other.notification, T0)) is None
+        assert recalled(outbox, ref_of(other.deliveries[0], other.notification, T0)) is None
+
+    def test_deliveries_of_a_batch_are_recalled_together(
+        self, incidents: Incidents, outbox: Outbox
+    ) -> None:
+        # Given two messages over the same channels, one of which has a state, and a third that is gone
+        outbox.keep_channel("topic", ChannelState(failures=2))
+        made = [outgoing("n1"), outgoing("n2")]
+        for one in made:
+            incidents.commit_group(None, group(one.notification.id), (), [one], None)
+        refs = [
+            ref_of(d, o.notification, T0) for o in (*made, outgoing("n3")) for d in o.deliveries
+        ]
+        known = outbox.recall_deliveries([*refs, refs[0]])
+        assert set(known) == {ref.id for ref in refs[:4]}
+        for ref in refs[:4]:
+            assert known[ref.id].notification.id == ref.notification
+            assert known[ref.id].delivery.channel == ref.channel
+            assert known[ref.id].channel.failures == (2 if ref.channel == "topic" else 0)
 
     def test_a_delivery_is_written_once_after_each_version(
         self, incidents: Incidents, outbox: Outbox
@@ -100,7 +124,7 @@ class OutboxContract:
         with pytest.raises(ConflictError):
             outbox.keep(before, done, ref)
         assert outbox.keep(claimed, done, ref) == replace(done, version=3)
-        known = outbox.recall_delivery(ref)
+        known = recalled(outbox, ref)
         assert known and known.delivery == replace(done, version=3)
 
     def test_what_is_not_over_is_looked_at_again(
@@ -151,7 +175,7 @@ class OutboxContract:
             ref = ref_of(before, made.notification, T0)
             done = replace(before, state=DeliveryState.DELIVERED, look_at=None)
             outbox.keep(before, done, ref, Thread(root=name, number=number))
-            known = outbox.recall_delivery(ref)
+            known = recalled(outbox, ref)
             assert known and known.delivery.state is DeliveryState.DELIVERED
             assert known.thread and known.thread.number == expected, name
 
@@ -162,7 +186,7 @@ class OutboxContract:
         outbox.keep_channel("slack", ChannelState(failures=2, open_until=T0, version=1))
         made = outgoing("n1", T0, Channel(kind=ChannelKind.SLACK, name="slack"))
         outbox.send_test(made)
-        known = outbox.recall_delivery(ref_of(made.deliveries[0], made.notification, T0))
+        known = recalled(outbox, ref_of(made.deliveries[0], made.notification, T0))
         assert known and known.channel == ChannelState(failures=2, open_until=T0, version=2)
 
     def test_deliveries_are_listed_by_time_and_state(

@@ -229,16 +229,17 @@ class InMemoryIncidents:
         """How many messages a route sent in a window."""
         return self.sent_in[route, window]
 
-    def recall_delivery(self, ref: DeliveryRef) -> Remembered | None:
-        """A delivery and what is read beside it."""
+    def recall_deliveries(self, refs: Sequence[DeliveryRef]) -> Mapping[str, Remembered]:
+        """Deliveries and what is read beside them."""
+        known = {}
         with self._lock:
-            delivery, message = self.outbox.get(ref.id), self.messages.get(ref.notification)
-            if delivery is None or message is None:
-                return None
-            channel = self.channels.get(ref.channel, ChannelState())
-            return Remembered(
-                delivery, message, channel, self.threads.get((ref.channel, ref.thread))
-            )
+            for ref in refs:
+                delivery, message = self.outbox.get(ref.id), self.messages.get(ref.notification)
+                if delivery and message:
+                    channel = self.channels.get(ref.channel, ChannelState())
+                    thread = self.threads.get((ref.channel, ref.thread))
+                    known[ref.id] = Remembered(delivery, message, channel, thread)
+        return known
 
     def claim(
         self,

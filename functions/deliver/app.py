@@ -13,4 +13,5 @@ AT_ONCE = 4
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Handle a batch of messages; those that must come again are named in the answer."""
-    return failed_messages(event, deliver(), at_once=AT_ONCE)
+    batch = deliver().batch([record["body"] for record in event["Records"]])
+    return failed_messages(event, batch, at_once=AT_ONCE)

@@ -10,6 +10,7 @@ from typing import Any
 import guiderail
 import pytest
 from guiderail.model.outcome import Outcome, Reason
+from guiderail.model.policy import ChannelKind
 from guiderail.observability import METRICS
 from guiderail.settings import Settings, settings_from
 from guiderail_cli.main import app
@@ -71,18 +72,45 @@ def environment() -> dict[str, Any]:
     return variables
 
 
+def of_their_own() -> dict[str, list[str]]:
+    """Variables that the template sets for single functions."""
+    functions = of_type(load()["Resources"], "AWS::Serverless::Function")
+    return {
+        name: list(function["Environment"]["Variables"])
+        for name, function in functions.items()
+        if "Environment" in function
+    }
+
+
+LEFT_TO_THE_DEFAULT = "GUIDERAIL_SLACK_HOOKS"
+"""No operator needs it; the local cloud sets its sink."""
+
+
 def test_settings() -> None:
     variables = [f"GUIDERAIL_{name.upper()}" for name in Settings.__struct_fields__]
     assert first_column(README, "Settings") == variables
-    assert sorted(v for v in environment() if v.startswith("GUIDERAIL_")) == sorted(variables)
+    given = [v for v in environment() if v.startswith("GUIDERAIL_")]
+    given += [variable for own in of_their_own().values() for variable in own]
+    assert sorted([*given, LEFT_TO_THE_DEFAULT]) == sorted(variables)
+    for function, own in of_their_own().items():
+        for variable in own:
+            assert re.search(rf"^\| `{variable}` \|.* Set for `{function}` \|$", README, flags=re.M)
 
 
 def test_defaults_of_settings() -> None:
     rows = re.findall(r"^\| `(GUIDERAIL_\w+)` \|([^|]*)\|", README, flags=re.M)
     named = {name: default.strip().strip("`") for name, default in rows}
-    required = {"table", "alert_state_machine", "dead_letter_queue"}
+    required = {
+        "table",
+        "dead_letter_queue",
+        "topic",
+        "bus",
+        "deliveries_queue",
+        "deliveries_dead_letter_queue",
+    }
     assert {name for name in named if not named[name]} == {
         *(f"GUIDERAIL_{name.upper()}" for name in required),
+        *(variable for own in of_their_own().values() for variable in own),
         "GUIDERAIL_RETRAINING_PIPELINES",
         "GUIDERAIL_PIPELINE_PARAMETERS",
         "GUIDERAIL_POLICY_BUCKET",
@@ -110,11 +138,51 @@ def test_defaults_of_the_template_are_those_of_the_settings() -> None:
 def test_functions() -> None:
     template = load()
     functions = of_type(template["Resources"], "AWS::Serverless::Function")
-    # one environment for all, so that any of them may build any use case
-    assert not any("Environment" in function for function in functions.values())
+    # one environment for all, but for what would make the template refer to itself, or is one's secret
+    assert of_their_own().keys() == {"Deliver", "OnReply"}
     assert first_column(README, "Functions") == list(functions)
     folders = {p.name for p in (ROOT / "functions").iterdir() if p.is_dir()}
     assert {Path(f["CodeUri"]).name for f in functions.values()} == folders
+
+
+def test_channels() -> None:
+    kinds = [kind for kind in values(ChannelKind) if kind != ChannelKind.BUS]
+    assert first_column(README, "Delivery and replies") == kinds
+
+
+def test_alarms_and_outputs() -> None:
+    template = load()
+    alarms = list(of_type(template["Resources"], "AWS::CloudWatch::Alarm"))
+    outputs = [
+        name for name in template["Outputs"] if not re.search(r"(On|D).*(Name|LogGroupName)$", name)
+    ]
+    assert first_column(README, "Operations") == [*alarms, *outputs]
+
+
+def test_parameters_named_in_the_documents_exist() -> None:
+    parameters = load()["Parameters"]
+    named = set(re.findall(r"`(\w+(?:Arns|SecretName|Concurrency))`", README))
+    assert named and named <= set(parameters)
+    slack = parameters["SlackSigningSecretName"]["Default"]
+    assert f"`{slack}`" in README
+
+
+def test_commands_named_in_the_documents_exist() -> None:
+    lines = [
+        line
+        for name in ("README.md", "docs/delivery.md", "docs/incidents.md")
+        for line in re.findall(r"^guiderail .*$|`guiderail [^`]+`", (ROOT / name).read_text(), re.M)
+    ]
+    assert len(lines) > 20
+    for line in lines:
+        words = line.strip("`").partition("#")[0].replace(">", " ").split()[1:]
+        command: Any = get_command(app)
+        while hasattr(command, "commands") and words and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        assert command is not get_command(app), line
+        assert not hasattr(command, "commands") or not words or command.invoke_without_command, line
+        taken = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= taken | {"--help"}, line
 
 
 def test_events() -> None:

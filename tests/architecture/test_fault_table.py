@@ -47,7 +47,7 @@ NO_FAULTS = {
 """Tests of these files that inject nothing; every other one has its row in the table."""
 
 
-def tests_of(file: str) -> set[str]:
+def named_tests(file: str) -> set[str]:
     """Names of the test functions of all files of that name."""
     found = list((ROOT / "tests").rglob(file))
     assert found, f"docs/delivery.md names {file}, which is not there"
@@ -77,16 +77,16 @@ def test_every_row_has_a_fault_an_outcome_and_a_proof() -> None:
 
 
 def test_every_test_that_is_named_is_there() -> None:
-    there = {file: tests_of(file) for file, _ in NAMED}
+    there = {file: named_tests(file) for file, _ in NAMED}
     assert [f"{file}::{name}" for file, name in NAMED if name not in there[file]] == []
 
 
 @pytest.mark.parametrize("file", NO_FAULTS)
 def test_every_injected_fault_is_in_the_table(file: str) -> None:
     listed = {name for named, name in NAMED if named == file}
-    assert NO_FAULTS[file] <= tests_of(file), "a name that no test has any more"
+    assert NO_FAULTS[file] <= named_tests(file), "a name that no test has any more"
     assert not NO_FAULTS[file] & listed
-    assert tests_of(file) - NO_FAULTS[file] - listed == set(), "add a row to docs/delivery.md"
+    assert named_tests(file) - NO_FAULTS[file] - listed == set(), "add a row to docs/delivery.md"
 
 
 def table(heading: str) -> list[list[str]]:

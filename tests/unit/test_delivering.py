@@ -99,7 +99,7 @@ def test_a_delivery_takes_three_calls_besides_the_channels_own() -> None:
     cloud.on_due()()
     cloud.steps.clear()
     cloud.deliver_all()
-    one = ["recall delivery", "policy", "claim", "send", "keep"]
+    one = ["recall deliveries", "policy", "claim", "send", "keep"]
     assert cloud.steps == one * 2
 
 
@@ -159,14 +159,39 @@ def test_a_message_that_is_handed_out_twice_is_sent_once() -> None:
     assert len(cloud.sent_over("team/webhook")) == 1
 
 
+def test_a_batch_is_read_at_once_and_each_message_stands_for_itself() -> None:
+    cloud = Cloud(policy=policy(HOOK))
+    many(cloud, 3)
+    cloud.on_due()()
+    bodies = [msgspec.json.encode(ref).decode() for _, ref in cloud.queue]
+    cloud.steps.clear()
+    batch = cloud.deliver().batch([*bodies, "not json"])
+    assert cloud.steps == ["recall deliveries"]
+    assert [batch(body) for body in bodies] == [DeliveryState.DELIVERED] * 6
+    assert batch("not json") is None
+    assert cloud.steps.count("recall deliveries") == 1
+
+
+def test_a_batch_that_cannot_be_read_at_once_is_read_one_by_one() -> None:
+    cloud = Cloud(policy=policy(HOOK))
+    many(cloud, 2)
+    cloud.on_due()()
+    bodies = [msgspec.json.encode(ref).decode() for _, ref in cloud.queue]
+    cloud.failures["recall deliveries"] = [UnavailableError("down"), UnavailableError("down")]
+    batch = cloud.deliver().batch(bodies)
+    with pytest.raises(UnavailableError):
+        batch(bodies[0])
+    assert [batch(body) for body in bodies] == [DeliveryState.DELIVERED] * 4
+
+
 def test_two_workers_send_once() -> None:
     # Given two workers that read the same row before either claims it
     cloud = cloud_with(policy(HOOK))
     cloud.on_due()()
     (body,) = [msgspec.json.encode(ref).decode() for _, ref in cloud.queue if ref.channel != "bus"]
-    recall = cloud.store.recall_delivery
-    known = recall(msgspec.json.decode(body, type=type(cloud.queue[0][1])))
-    cloud.store.recall_delivery = lambda ref: known  # type: ignore[method-assign]
+    recall = cloud.store.recall_deliveries
+    known = recall([msgspec.json.decode(body, type=type(cloud.queue[0][1]))])
+    cloud.store.recall_deliveries = lambda refs: known  # type: ignore[method-assign]
     states = [cloud.deliver()(body), cloud.deliver()(body)]
     assert states == [DeliveryState.DELIVERED, DeliveryState.PENDING]
     assert len(cloud.sent_over("team/webhook")) == 1
@@ -423,7 +448,7 @@ def test_what_is_no_delivery_is_a_dead_letter() -> None:
     assert [error.code for _, error in cloud.dead] == ["malformed_event"] * 2
 
 
-@pytest.mark.parametrize("step", ["recall delivery", "policy", "claim", "keep"])
+@pytest.mark.parametrize("step", ["recall deliveries", "policy", "claim", "keep"])
 @pytest.mark.parametrize("error", [UnavailableError("down"), AccessDeniedError("no")])
 def test_an_error_of_ours_leaves_the_message_in_the_queue(step: str, error: GuiderailError) -> None:
     cloud = cloud_with(policy(HOOK))

@@ -191,13 +191,12 @@ def test_one_of_two_workers_tries_a_broken_channel() -> None:
     # Given both have read that the pause is over before either says that it tries
     cloud.now += timedelta(seconds=80)
     before = cloud.store.channels["team/webhook"]
-    recall = cloud.store.recall_delivery
+    recall = cloud.store.recall_deliveries
 
-    def as_before(ref: Any) -> Any:
-        known = recall(ref)
-        return known and replace(known, channel=before)
+    def as_before(refs: Any) -> Any:
+        return {key: replace(known, channel=before) for key, known in recall(refs).items()}
 
-    cloud.store.recall_delivery = as_before  # type: ignore[method-assign]
+    cloud.store.recall_deliveries = as_before  # type: ignore[method-assign]
     for body in waiting:
         cloud.deliver()(body)
     made = [d for d in cloud.store.outbox.values() if d.channel == "team/webhook"]

@@ -215,8 +215,11 @@ class Deliveries(Protocol):
     All raise ConflictError if somebody else wrote in between, and TransientError.
     """
 
-    def recall_delivery(self, ref: DeliveryRef) -> Remembered | None:
-        """A delivery with its notification, its channel's state and its thread: one call."""
+    def recall_deliveries(self, refs: Sequence[DeliveryRef]) -> Mapping[str, Remembered]:
+        """Deliveries by id, each with its notification, its channel's state and its thread: one call.
+
+        What is not there any more is left out.
+        """
         ...
 
     def claim(

@@ -115,6 +115,9 @@ def client(service: str, read_timeout: float = 15, attempts: int = 4) -> Any:
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=3,
             read_timeout=read_timeout,
+            # neither is of use here, and each costs time in every call
+            account_id_endpoint_mode="disabled",
+            disable_request_compression=True,
         ),
     )
 

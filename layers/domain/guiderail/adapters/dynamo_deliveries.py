@@ -15,7 +15,7 @@ feedback       ``feedback``                             ``<id>``; said_at
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -75,28 +75,36 @@ class DynamoDeliveries:
         self._table = Table(table)
         self._audit_days = audit_days
 
-    def recall_delivery(self, ref: DeliveryRef) -> Remembered | None:
-        """A delivery and what is read beside it: one BatchGetItem, consistent."""
-        keys = [
-            _delivery_key(ref.made_at, ref.id),
-            _message_key(ref.notification),
-            _channel_key(ref.channel),
-            _thread_key(ref.channel, ref.thread),
-        ]
-        delivery, notification, thread, channel = None, None, None, ChannelState()
-        for item in self._table.batch_get(keys, "pk, content"):
-            kind = item["pk"]["S"].partition("#")[0]
-            if kind == "deliveries":
-                delivery = unpacked(_DELIVERY, item)
-            elif kind == "message":
-                notification = unpacked(_NOTIFICATION, item)
-            elif kind == "channel":
-                channel = unpacked(_CHANNEL_STATE, item)
-            else:
-                thread = unpacked(_THREAD, item)
-        if delivery is None or notification is None:
-            return None
-        return Remembered(delivery, notification, channel, thread)
+    def recall_deliveries(self, refs: Sequence[DeliveryRef]) -> Mapping[str, Remembered]:
+        """Deliveries and what is read beside them: one BatchGetItem, consistent, for up to 25."""
+        keys = {
+            _flat(key): key
+            for ref in refs
+            for key in (
+                _delivery_key(ref.made_at, ref.id),
+                _message_key(ref.notification),
+                _channel_key(ref.channel),
+                _thread_key(ref.channel, ref.thread),
+            )
+        }
+        found = {
+            _flat(item): item
+            for item in self._table.batch_get(list(keys.values()), "pk, sk, content")
+        }
+        known = {}
+        for ref in refs:
+            delivery = found.get(_flat(_delivery_key(ref.made_at, ref.id)))
+            message = found.get(_flat(_message_key(ref.notification)))
+            channel = found.get(_flat(_channel_key(ref.channel)))
+            thread = found.get(_flat(_thread_key(ref.channel, ref.thread)))
+            if delivery and message:
+                known[ref.id] = Remembered(
+                    unpacked(_DELIVERY, delivery),
+                    unpacked(_NOTIFICATION, message),
+                    unpacked(_CHANNEL_STATE, channel) if channel else ChannelState(),
+                    unpacked(_THREAD, thread) if thread else None,
+                )
+        return known
 
     def claim(
         self,
@@ -323,6 +331,10 @@ def digest_key(outgoing: Outgoing) -> Item:
     """Where a notification waits for its digest."""
     at = outgoing.digest_at or outgoing.notification.made_at
     return item_key("due", f"{iso(at)}#digest#{outgoing.notification.id}")
+
+
+def _flat(item: Item) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
 
 
 def _message_key(notification: str) -> Item:

@@ -319,11 +319,14 @@ _LENGTHS = {"&": 5, "<": 4, ">": 4}
 
 def _escaped(text: str, most: int) -> str:
     """A text with Slack's three characters escaped, of at most so many UTF-16 units, no entity cut."""
+    whole = _entities(text)
+    if len(whole.encode("utf-16-le")) <= 2 * most:
+        return whole
     size = kept = 0
     for character in text:
         size += _LENGTHS.get(character, 1 if character <= "\uffff" else 2)
         if size > most:
-            return f"{_entities(text[:kept])}…"
+            break
         # the place where dots still fit
         kept += size < most
-    return _entities(text)
+    return f"{_entities(text[:kept])}…"

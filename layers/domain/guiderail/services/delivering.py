@@ -7,7 +7,8 @@ said so; whoever dies in between leaves a lease that ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
@@ -124,6 +125,25 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             GuiderailError: It has to come again: what it would have done was not done.
         """
+        return self.batch([body])(body)
+
+    def batch(self, bodies: Sequence[str]) -> Callable[[str], DeliveryState | None]:
+        """Read what the messages of a batch are about at once; handle each by what is returned.
+
+        If that fails each message reads for itself, so that one cannot fail the others.
+        """
+        refs = []
+        for body in bodies:
+            # what cannot be read is told of when it is handled
+            with suppress(msgspec.MsgspecError):
+                refs.append(_REF.decode(body))
+        known: Mapping[str, Remembered] | None = None
+        if len(refs) > 1:
+            with suppress(GuiderailError):
+                known = self.outbox.recall_deliveries(refs)
+        return lambda body: self._handle(body, known)
+
+    def _handle(self, body: str, recalled: Mapping[str, Remembered] | None) -> DeliveryState | None:
         try:
             ref = _REF.decode(body)
         except msgspec.MsgspecError as exc:
@@ -133,7 +153,9 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             self.dead_letters.put(body, error)
             self.journal.error("delivery not read", reason=error.code)
             return None
-        known = self.outbox.recall_delivery(ref)
+        if recalled is None:
+            recalled = self.outbox.recall_deliveries([ref])
+        known = recalled.get(ref.id)
         if known is None:
             self.journal.warning("delivery not known", delivery=ref.id)
             return None
