@@ -178,11 +178,3 @@ def statements(resources: Mapping[str, Any]) -> Iterator[tuple[str, Json]]:
 def as_list(value: Any) -> list[Any]:
     """Returns an IAM value, which may be one thing or a list of them, as a list."""
     return list(value) if isinstance(value, list) else [value]
-
-
-def state_machine_definition(properties: Mapping[str, Any]) -> str:
-    """Returns the JSON text of a resolved state machine with its substitutions made."""
-    text = str(properties["DefinitionString"])
-    for name, value in properties.get("DefinitionSubstitutions", {}).items():
-        text = text.replace("${" + name + "}", str(value))
-    return text

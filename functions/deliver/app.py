@@ -7,8 +7,8 @@ from typing import Any
 from guiderail.bootstrap import deliver
 from guiderail.message_batch import failed_messages
 
-AT_ONCE = 4
-"""As many as a batch holds: a channel that hangs holds up no other message of it."""
+AT_ONCE = 2
+"""Messages of a batch at a time. The function has half a core: more threads would wait for that."""
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:

@@ -25,7 +25,13 @@ ALLOWED = {
     "services": {"errors", "model", "reports", "rendering", "ports"},
     "settings": {"errors", "model", "services"},
     "adapters": {
-        "errors", "model", "reports", "rendering", "ports", "services", "observability",
+        "errors",
+        "model",
+        "reports",
+        "rendering",
+        "ports",
+        "services",
+        "observability",
     },
     "bootstrap": {"adapters", "ports", "services", "settings"},
 }

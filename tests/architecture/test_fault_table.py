@@ -21,6 +21,7 @@ NO_FAULTS = {
     "test_delivering.py": {
         "test_delivered_is_what_the_channel_said_it_has",
         "test_a_delivery_takes_three_calls_besides_the_channels_own",
+        "test_a_batch_is_read_at_once_and_each_message_stands_for_itself",
         "test_an_acknowledgement_is_passed_on_to_tools_that_keep_incidents",
         "test_a_thread_is_handed_to_the_next_message_of_its_episode",
         "test_links_are_opaque_tokens_kept_hashed",

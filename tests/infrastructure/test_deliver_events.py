@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -83,11 +84,21 @@ def test_only_the_message_that_failed_comes_again(
         if '"bus"' in body:
             raise UnavailableError("the table does not answer")
 
-    monkeypatch.setattr(app, "deliver", lambda: deliver)
+    monkeypatch.setattr(app, "deliver", lambda: UseCase(deliver))
     answer = app.handler(event("sqs_mixed.json"), None)
     assert sorted(handled) == sorted(bodies("sqs_mixed.json"))
     last = event("sqs_mixed.json")["Records"][-1]["messageId"]
     assert answer == {"batchItemFailures": [{"itemIdentifier": last}]}
+
+
+class UseCase:
+    """Handles each message of a batch by one function."""
+
+    def __init__(self, handle: Callable[[str], object]) -> None:
+        self._handle = handle
+
+    def batch(self, bodies: Sequence[str]) -> Callable[[str], object]:
+        return self._handle
 
 
 def test_one_channel_that_hangs_holds_up_no_other(
@@ -97,7 +108,7 @@ def test_one_channel_that_hangs_holds_up_no_other(
     batch = [record | {"messageId": str(number)} for number in range(app.AT_ONCE)]
     # each waits until all are there: one after the other, this would break
     gate = threading.Barrier(app.AT_ONCE, timeout=20)
-    monkeypatch.setattr(app, "deliver", lambda: lambda _body: gate.wait())
+    monkeypatch.setattr(app, "deliver", lambda: UseCase(lambda _body: gate.wait()))
     assert app.handler({"Records": batch}, None) == {"batchItemFailures": []}
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from guiderail.adapters.channels.slack import SEND_SECONDS
 
 from tests.template import ROOT, Json, of_type
 
@@ -70,7 +73,7 @@ def test_every_event_source_reports_single_failures(stack: Json) -> None:
     sources = of_type(stack, "AWS::Lambda::EventSourceMapping")
     assert {source["FunctionName"]: source["BatchSize"] for source in sources.values()} == {
         "<OnJobFinished>": 10,
-        "<Deliver>": 4,
+        "<Deliver>": 8,
     }
     read = {one["FunctionName"]: one["EventSourceArn"] for one in sources.values()}
     assert read == {f"<{function}>": f"<{queue}.Arn>" for queue, (function, _) in SOURCES.items()}
@@ -79,14 +82,15 @@ def test_every_event_source_reports_single_failures(stack: Json) -> None:
     most = {
         one["FunctionName"]: one["ScalingConfig"]["MaximumConcurrency"] for one in sources.values()
     }
-    assert most == {"<OnJobFinished>": 5, "<Deliver>": 10}
+    assert most == {"<OnJobFinished>": 5, "<Deliver>": 20}
 
 
-def test_a_whole_batch_of_deliveries_is_under_way_at_once(stack: Json) -> None:
-    # Otherwise one channel that hangs would hold up the messages behind it.
+def test_a_batch_of_deliveries_fits_the_functions_time(stack: Json) -> None:
+    # were every channel of a batch to hang
     app = (ROOT / "functions" / "deliver" / "app.py").read_text(encoding="utf-8")
-    source = stack["DeliverDeliveries"]["Properties"]
-    assert f"AT_ONCE = {source['BatchSize']}\n" in app
+    (at_once,) = re.findall(r"^AT_ONCE = (\d+)$", app, flags=re.M)
+    in_a_row = stack["DeliverDeliveries"]["Properties"]["BatchSize"] / int(at_once)
+    assert in_a_row * SEND_SECONDS <= stack["Deliver"]["Properties"]["Timeout"]
 
 
 @pytest.mark.parametrize("queue", ["DeliveriesQueue", "DeliveriesDeadLetterQueue"])

@@ -84,6 +84,19 @@ def test_a_queue_that_refuses_the_next_try_is_asked_again() -> None:
     assert len(cloud.sent_over("team/webhook")) == 1
 
 
+def test_a_delayed_message_that_is_lost_is_looked_at_again() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.refusals["team/webhook"] = [DOWN]
+    cloud.due_changes()()
+    assert delivery(cloud, "team/webhook").state is DeliveryState.FAILED
+    cloud.queue.clear()
+    cloud.refusals.clear()
+    cloud.pass_time(minutes=4)
+    assert cloud.sent_over("team/webhook") == []
+    cloud.pass_time(minutes=4)
+    assert len(cloud.sent_over("team/webhook")) == 1
+
+
 @pytest.mark.parametrize(
     "step",
     ["ledger", "commit act", "keep channel", "dead letter", "deliveries of", "keep", "queue"],
@@ -202,6 +215,7 @@ def test_one_of_two_workers_tries_a_broken_channel() -> None:
     made = [d for d in cloud.store.outbox.values() if d.channel == "team/webhook"]
     assert {d.reason for d in made} == {Reason.CHANNEL_FAILED, Reason.CIRCUIT_OPEN}
     assert sum(d.attempts for d in made) == 2, "one before the pause, one after it"
+    assert all(d.next_attempt_at and d.next_attempt_at > cloud.now for d in made)
 
 
 def test_a_crash_while_a_channel_recovers_is_made_good_by_the_next_message() -> None:

@@ -191,6 +191,11 @@ def _count(value: object) -> int | None:
 def _buckets(written: msgspec.Raw) -> tuple[Bucket, ...]:
     """Decode the buckets of a feature that has findings; most features have none."""
     try:
+        # what is written as it should be, which is nearly always
+        return _PLAIN_BUCKETS_DECODER.decode(written)
+    except msgspec.DecodeError:
+        pass
+    try:
         buckets = _BUCKETS_DECODER.decode(written)
     except msgspec.DecodeError:
         return ()
@@ -205,6 +210,7 @@ def _buckets(written: msgspec.Raw) -> tuple[Bucket, ...]:
 
 _SKETCH_DECODER = msgspec.json.Decoder(_Sketch)
 _TEXT_DECODER = msgspec.json.Decoder(_TextDistribution)
+_PLAIN_BUCKETS_DECODER = msgspec.json.Decoder(tuple[Bucket, ...])
 _BUCKETS_DECODER = msgspec.json.Decoder(list[_Bucket] | None)
 _DECODER = msgspec.json.Decoder(Statistics)
 
