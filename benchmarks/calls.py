@@ -90,7 +90,7 @@ def _of_deliveries() -> Iterator[Result]:
             policy = policy_of({channel.kind: channel})
             with StubAws(policy=policy, secrets=sink.secrets()) as stub, as_deployed(stub.url):
                 # the first one reads policy and secret
-                first, second = batches(2, channel, at_once=1)
+                first, second = batches(2, channel, size=1)
                 deliver_all([first])
                 stub.calls.clear()
                 sink.arrived.clear()

@@ -207,7 +207,7 @@ def _of_delivery(
     built = shipped.runnable()
     deliver = tuple(shipped.unpacked(built, folder / "deliver", "Deliver"))
     on_reply = tuple(shipped.unpacked(built, folder / "on_reply", "OnReply"))
-    messages = batches(rounds + 1, channels[ChannelKind.WEBHOOK], at_once=1)
+    messages = batches(rounds + 1, channels[ChannelKind.WEBHOOK], size=1)
     page = repeat(link_page())
     return [
         Function("deliver", python, "app", deliver, iter(messages), rounds),

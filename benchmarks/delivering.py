@@ -31,7 +31,7 @@ from guiderail_local.sink import Sink
 from msgspec.structs import replace
 
 from benchmarks.functions_here import as_deployed
-from benchmarks.parsing import decide, files_of_a_run
+from benchmarks.parsing import SHOWING_POLICY, decide, files_of_a_run
 from benchmarks.result import Result, of_pairs
 from benchmarks.stub_aws import StubAws, batch_of
 from functions.deliver.app import AT_ONCE
@@ -80,7 +80,7 @@ def policy_of(channels: Mapping[ChannelKind, Channel]) -> Policy:
 
 def outgoing(count: int, channel: Channel, now: datetime) -> list[Outgoing]:
     """So many messages to people about as many groups, each with its delivery over one channel."""
-    (message,) = decide(parse_run(*files_of_a_run(60)))[1]
+    (message,) = decide(parse_run(*files_of_a_run(60)), policy=SHOWING_POLICY)[1]
     messages = [_of_group(message, f"{now.timestamp()}-{n}", now) for n in range(count)]
     return [
         Outgoing(notification=m, deliveries=(delivery_of(m, RECEIVER, channel),)) for m in messages
