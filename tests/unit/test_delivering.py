@@ -10,6 +10,7 @@ from guiderail.errors import (
     AccessDeniedError,
     ChannelFailedError,
     ChannelRefusedError,
+    ConflictError,
     GuiderailError,
     UnavailableError,
 )
@@ -195,6 +196,16 @@ def test_two_workers_send_once() -> None:
     states = [cloud.deliver()(body), cloud.deliver()(body)]
     assert states == [DeliveryState.DELIVERED, DeliveryState.PENDING]
     assert len(cloud.sent_over("team/webhook")) == 1
+
+
+def test_what_a_channel_took_is_kept_though_another_write_stands_in_the_way() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.on_due()()
+    cloud.failures["keep"] = [ConflictError("another message of the thread")] * 2
+    cloud.deliver_all()
+    cloud.pass_time(minutes=15)
+    assert {d.state for d in cloud.store.outbox.values()} == {DeliveryState.DELIVERED}
+    assert len(cloud.sent_over("team/webhook")) == len(cloud.sent_over("bus")) == 1
 
 
 def test_what_is_being_sent_is_left_to_its_worker_until_the_lease_ends() -> None:

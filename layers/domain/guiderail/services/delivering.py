@@ -263,7 +263,7 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         thread = receipt.thread
         if thread is None and after.kind in _IN_ORDER:
             thread = Thread(number=known.notification.number)
-        self.outbox.keep(known.delivery, after, ref, thread)
+        self._keep_sent(known.delivery, after, ref, thread)
         self._measure(after)
         latency = max(0.0, (now - after.made_at).total_seconds())
         self.meter.record("DeliveryLatency", latency, {"channel": after.channel})
@@ -271,6 +271,21 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         if known.channel.failures or known.channel.troubled:
             self._recover(after.channel, known.channel, policy, now)
         return after.state
+
+    def _keep_sent(
+        self, claimed: Delivery, after: Delivery, ref: DeliveryRef, thread: Thread | None
+    ) -> None:
+        """Keep what a channel took; what stands in the way of that must not have it sent again."""
+        for attempt in range(_TRIES):
+            try:
+                self.outbox.keep(claimed, after, ref, thread)
+                return
+            except ConflictError:
+                # another message in the same thread, or OnDue looking at the same row
+                there = self.outbox.recall_deliveries([ref]).get(ref.id)
+                is_ours = there is not None and there.delivery.version == claimed.version
+                if not is_ours or attempt == _TRIES - 1:
+                    raise
 
     def _failed(
         self,
