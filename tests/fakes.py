@@ -76,7 +76,7 @@ class _Channels:
                 error = cloud.refusals[channel.name]
                 raise error[0] if len(error) == 1 else error.pop(0)
             cloud.sent.append(Sent(channel, notification, rendering, cloud.now))
-            thread = rendering.thread
+            thread = rendering.thread if channel.kind is ChannelKind.SLACK else None
             if channel.kind is ChannelKind.SLACK:
                 number = max(notification.number, thread.number if thread else 0)
                 root = thread.root if thread and thread.root else f"root-{len(cloud.sent)}"

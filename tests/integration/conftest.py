@@ -20,6 +20,7 @@ from guiderail_local.sagemaker import SageMaker
 
 from functions.deliver.app import handler as deliver_batch
 from functions.on_due.app import handler as on_due
+from tests.moto_region import region
 from tests.template import of_type, resolve, transform
 
 BUCKET = "loan-reports"
@@ -110,14 +111,7 @@ class Stack:
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A fresh stack; clients and use case are made anew."""
-    with SageMaker() as sagemaker:
-        for name, value in {
-            "AWS_ENDPOINT_URL": sagemaker.url,
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            monkeypatch.setenv(name, value)
+    with region() as sagemaker:
         made = _make(sagemaker, monkeypatch)
         forget()
         yield made

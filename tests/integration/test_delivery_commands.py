@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
-from typing import Any
 
 import boto3
 import msgspec
 import pytest
-from guiderail.adapters import clients
 from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.errors import ChannelRefusedError
 from guiderail.model.delivery import Delivery, DeliveryRef, DeliveryState, Feedback, ref_of
@@ -28,10 +25,10 @@ from guiderail.model.policy import (
 )
 from guiderail.services.outbox import outgoing_of
 from guiderail.services.probe_messages import probe
-from guiderail_cli.main import main
-from guiderail_local.sagemaker import SageMaker
 
+from tests.commands import Guiderail, command
 from tests.fakes import Cloud
+from tests.moto_region import region
 from tests.template import load
 
 PARTS = ("RunTable", "PolicyBucket", "DeliveriesQueue", "DeliveriesDeadLetterQueue")
@@ -52,14 +49,7 @@ POLICY = Policy(
 @pytest.fixture
 def outputs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """A region with one stack of table, bucket and queue, as the template has them, and a policy."""
-    with SageMaker() as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            monkeypatch.setenv(name, value)
+    with region():
         for name in ("TABLE", "POLICY_BUCKET", "POLICY_KEY", "DELIVERIES_QUEUE"):
             monkeypatch.delenv(f"GUIDERAIL_{name}", raising=False)
         source = load()
@@ -69,7 +59,6 @@ def outputs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         }
         cloudformation = boto3.client("cloudformation")
         cloudformation.create_stack(StackName="guiderail", TemplateBody=json.dumps(stack))
-        _forget_clients()
         (made,) = cloudformation.describe_stacks()["Stacks"]
         found = {o["OutputKey"]: o["OutputValue"] for o in made["Outputs"]}
         stored = StoredPolicy(format=STORED_FORMAT, source="", policy=POLICY)
@@ -77,11 +66,6 @@ def outputs(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
             Bucket=found["PolicyBucketName"], Key="policy.json", Body=msgspec.json.encode(stored)
         )
         yield found
-        _forget_clients()
-
-
-def _forget_clients() -> None:
-    clients.forget()
 
 
 @pytest.fixture
@@ -93,36 +77,16 @@ def outbox(outputs: dict[str, str]) -> DynamoDeliveries:
 def cloud(outbox: DynamoDeliveries) -> Cloud:
     """Channels in memory, deliveries in DynamoDB."""
     cloud = Cloud(policy=POLICY)
-    cloud.incidents = outbox
+    cloud.outbox = outbox
     cloud.now = datetime.now(UTC)
     return cloud
-
-
-class Ran:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Guiderail = Callable[..., Ran]
 
 
 @pytest.fixture
 def guiderail(
     outputs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Guiderail:
-    def run(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["guiderail", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(exited.value.code, int)
-        return Ran(exited.value.code, said.out, said.err)
-
-    return run
+    return command(monkeypatch, capsys)
 
 
 def bodies(queue: str) -> list[str]:

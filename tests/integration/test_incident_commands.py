@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
-from guiderail.adapters import clients
 from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.adapters.dynamodb import DynamoIncidents
 from guiderail.model.incident import IncidentState
 from guiderail.model.outcome import MonitorKind
-from guiderail_cli.main import main
 from guiderail_local.sagemaker import SageMaker
 
 from tests import builders as b
+from tests.commands import Guiderail, command
 from tests.fakes import Cloud, scope_of
+from tests.moto_region import region
 from tests.template import load
 
 SCOPE = scope_of(monitor=MonitorKind.DATA_QUALITY)
@@ -28,14 +27,7 @@ SCOPE = scope_of(monitor=MonitorKind.DATA_QUALITY)
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[SageMaker]:
     """A region with one stack: the table, the policy bucket and their outputs, as the template has them."""
-    with SageMaker() as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_DEFAULT_REGION": SCOPE.region,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            monkeypatch.setenv(name, value)
+    with region() as server:
         for name in ("GUIDERAIL_TABLE", "GUIDERAIL_POLICY_BUCKET", "GUIDERAIL_POLICY_KEY"):
             monkeypatch.delenv(name, raising=False)
         source = load()
@@ -48,13 +40,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[SageMaker]:
         boto3.client("cloudformation").create_stack(
             StackName="guiderail", TemplateBody=json.dumps(stack)
         )
-        _forget_clients()
         yield server
-        _forget_clients()
-
-
-def _forget_clients() -> None:
-    clients.forget()
 
 
 @pytest.fixture
@@ -86,31 +72,11 @@ def only(incidents: DynamoIncidents) -> Any:
     return incident
 
 
-class Ran:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Guiderail = Callable[..., Ran]
-
-
 @pytest.fixture
 def guiderail(
     aws: SageMaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Guiderail:
-    def run(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["guiderail", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(exited.value.code, int)
-        return Ran(exited.value.code, said.out, said.err)
-
-    return run
+    return command(monkeypatch, capsys)
 
 
 def test_the_stacks_outputs_lead_to_the_table(guiderail: Guiderail, cloud: Cloud) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
-from guiderail.adapters import clients
 from guiderail.adapters.clients import client
 from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.adapters.dynamo_table import LARGEST_CONTENT
@@ -31,8 +30,8 @@ from guiderail.model.finding import Subject
 from guiderail.model.incident import Incident, IncidentState, Ledger, LedgerRun, incident_id
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
 from guiderail.model.policy import Severity
-from guiderail_local.sagemaker import SageMaker
 
+from tests.moto_region import region
 from tests.outbox_contract import OutboxContract
 from tests.store_contract import (
     SCOPE,
@@ -60,19 +59,8 @@ RECORD_DAYS, AUDIT_DAYS = 90, 400
 @pytest.fixture(scope="module")
 def dynamo() -> Iterator[Any]:
     """A client of a server that all tests here share."""
-    with SageMaker() as server, pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            environment.setenv(name, value)
-        for cached in (clients.client, clients._session):
-            cached.cache_clear()
+    with region():
         yield client("dynamodb")
-        for cached in (clients.client, clients._session):
-            cached.cache_clear()
 
 
 @pytest.fixture(scope="module")

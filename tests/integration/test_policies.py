@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
-from guiderail.adapters import clients
 from guiderail.adapters.clients import client
 from guiderail.adapters.policies import LARGEST_POLICY, VERSIONS_TRIED, S3Policies
 from guiderail.adapters.sagemaker import SageMakerTags
@@ -26,6 +25,8 @@ from guiderail.model.policy import (
     StoredPolicy,
 )
 from guiderail_local.sagemaker import SageMaker
+
+from tests.moto_region import region
 
 BUCKET = "policy-bucket"
 KEY = "policy.json"
@@ -48,19 +49,8 @@ class SetClock:
 @pytest.fixture(scope="module")
 def server() -> Iterator[SageMaker]:
     """A server that all tests here share."""
-    with SageMaker() as server, pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            environment.setenv(name, value)
-        for cached in (clients.client, clients._session):
-            cached.cache_clear()
+    with region() as server:
         yield server
-        for cached in (clients.client, clients._session):
-            cached.cache_clear()
 
 
 @pytest.fixture

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import boto3
 import msgspec
 import pytest
-from guiderail.adapters import clients
 from guiderail.adapters.policies import LARGEST_POLICY, S3Policies
 from guiderail.errors import ConflictError, TooLargeToKeepError
 from guiderail.model.policy import STORED_FORMAT, Policy, StoredPolicy
@@ -28,41 +27,20 @@ from guiderail_cli.stack_outputs import (
 from guiderail_local.sagemaker import SageMaker
 from typer.testing import CliRunner
 
+from tests.commands import Guiderail, Ran
+from tests.moto_region import region
+
 BUCKET = "policies"
 FIRST = "version: 1\ndefaults: {owner: first}\n"
 SECOND = "version: 1\ndefaults: {owner: second}\n"
 THIRD = "version: 1\ndefaults: {owner: third}\n"
 
 
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[SageMaker]:
     """A server that all tests here share."""
-    with SageMaker() as server, pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            environment.setenv(name, value)
-        for cached in (clients.client, clients._session):
-            cached.cache_clear()
+    with region() as server:
         yield server
-        for cached in (clients.client, clients._session):
-            cached.cache_clear()
 
 
 @pytest.fixture
@@ -79,7 +57,7 @@ def s3(server: SageMaker) -> Iterator[Any]:
 
 
 @pytest.fixture
-def run(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guiderail:
     """Run the command in an empty folder, on the bucket that the environment names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GUIDERAIL_POLICY_BUCKET", BUCKET)
@@ -94,7 +72,7 @@ def run(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return invoke
 
 
-def push(run: Run, text: str, *options: str, file: str = "guiderail.yaml") -> Ran:
+def push(run: Guiderail, text: str, *options: str, file: str = "guiderail.yaml") -> Ran:
     Path(file).write_text(text)
     return run("push", file, "--by", "ann", *options)
 
@@ -117,7 +95,7 @@ def compiled(text: str) -> Policy:
 # --- push
 
 
-def test_the_first_push(run: Run, s3: Any) -> None:
+def test_the_first_push(run: Guiderail, s3: Any) -> None:
     ran = push(run, FIRST)
     assert ran.code == 0
     assert "+defaults: {owner: first}" in ran.out
@@ -128,14 +106,14 @@ def test_the_first_push(run: Run, s3: Any) -> None:
     assert datetime.fromisoformat(kept.pushed_at).tzinfo
 
 
-def test_functions_read_what_was_pushed(run: Run) -> None:
+def test_functions_read_what_was_pushed(run: Guiderail) -> None:
     push(run, FIRST)
     in_force = S3Policies(BUCKET, "policy.json", 60, lambda: datetime.now(UTC)).current()
     assert in_force.trouble is None
     assert in_force.policy == compiled(FIRST)
 
 
-def test_pushing_the_same_again_stores_nothing(run: Run, s3: Any) -> None:
+def test_pushing_the_same_again_stores_nothing(run: Guiderail, s3: Any) -> None:
     push(run, FIRST)
     ran = push(run, FIRST)
     assert ran.code == 0
@@ -143,7 +121,7 @@ def test_pushing_the_same_again_stores_nothing(run: Run, s3: Any) -> None:
     assert versions(s3) == 1
 
 
-def test_without_a_note_the_newest_version_is_shown_and_replaced(run: Run, s3: Any) -> None:
+def test_without_a_note_the_newest_version_is_shown_and_replaced(run: Guiderail, s3: Any) -> None:
     push(run, FIRST)
     ran = push(run, SECOND, file="other.yaml")
     assert ran.code == 0
@@ -152,7 +130,7 @@ def test_without_a_note_the_newest_version_is_shown_and_replaced(run: Run, s3: A
     assert versions(s3) == 2
 
 
-def test_a_dry_run_stores_nothing_and_tells_the_difference(run: Run, s3: Any) -> None:
+def test_a_dry_run_stores_nothing_and_tells_the_difference(run: Guiderail, s3: Any) -> None:
     push(run, FIRST)
     ran = push(run, SECOND, "--dry-run", "--json")
     assert ran.code == 1
@@ -162,7 +140,7 @@ def test_a_dry_run_stores_nothing_and_tells_the_difference(run: Run, s3: Any) ->
     assert push(run, FIRST, "--dry-run").code == 0
 
 
-def test_what_somebody_else_pushed_is_not_overwritten(run: Run, s3: Any) -> None:
+def test_what_somebody_else_pushed_is_not_overwritten(run: Guiderail, s3: Any) -> None:
     push(run, FIRST)  # leaves a note beside guiderail.yaml
     Path("theirs.yaml").write_text(SECOND)
     run("push", "theirs.yaml", "--by", "bob")
@@ -176,7 +154,7 @@ def test_what_somebody_else_pushed_is_not_overwritten(run: Run, s3: Any) -> None
     assert stored(s3).source == THIRD
 
 
-def test_a_deletion_in_between_is_noticed(run: Run, s3: Any) -> None:
+def test_a_deletion_in_between_is_noticed(run: Guiderail, s3: Any) -> None:
     push(run, FIRST)
     s3.delete_object(Bucket=BUCKET, Key="policy.json")
     ran = push(run, SECOND)
@@ -184,7 +162,7 @@ def test_a_deletion_in_between_is_noticed(run: Run, s3: Any) -> None:
     assert "it now holds nothing" in ran.err
 
 
-def test_a_race_is_lost_by_the_second(run: Run, s3: Any) -> None:
+def test_a_race_is_lost_by_the_second(run: Guiderail, s3: Any) -> None:
     store = PolicyStore(BUCKET)
     now = datetime.now(UTC)
     first = store.put(stored_policy(FIRST, compiled(FIRST), "ann", now), "")
@@ -200,7 +178,7 @@ def test_a_race_is_lost_by_the_second(run: Run, s3: Any) -> None:
         store.put(stored_policy(THIRD, compiled(THIRD), "cy", now), first.etag)
 
 
-def test_an_invalid_file_is_refused(run: Run, s3: Any) -> None:
+def test_an_invalid_file_is_refused(run: Guiderail, s3: Any) -> None:
     for force in ((), ("--force",)):
         ran = push(run, "version: 1\nx: 1\n", *force)
         assert ran.code == 3
@@ -208,14 +186,14 @@ def test_an_invalid_file_is_refused(run: Run, s3: Any) -> None:
     assert versions(s3) == 0
 
 
-def test_warnings_are_shown_and_do_not_hinder(run: Run, s3: Any) -> None:
+def test_warnings_are_shown_and_do_not_hinder(run: Guiderail, s3: Any) -> None:
     ran = push(run, "version: 1\ndefaults: {threshold: 0.2}\n")
     assert ran.code == 0
     assert "warning: defaults.threshold" in ran.out
     assert versions(s3) == 1
 
 
-def test_an_object_that_is_no_policy_can_be_replaced(run: Run, s3: Any) -> None:
+def test_an_object_that_is_no_policy_can_be_replaced(run: Guiderail, s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="policy.json", Body=b"{}")
     ran = push(run, FIRST)
     assert ran.code == 0
@@ -223,7 +201,9 @@ def test_an_object_that_is_no_policy_can_be_replaced(run: Run, s3: Any) -> None:
     assert stored(s3).source == FIRST
 
 
-def test_what_compiles_differently_is_stored_though_the_text_is_the_same(run: Run, s3: Any) -> None:
+def test_what_compiles_differently_is_stored_though_the_text_is_the_same(
+    run: Guiderail, s3: Any
+) -> None:
     older = stored_policy(FIRST, Policy(version="x"), "ann", datetime.now(UTC))
     PolicyStore(BUCKET).put(older, "")
     ran = push(run, FIRST)
@@ -232,20 +212,20 @@ def test_what_compiles_differently_is_stored_though_the_text_is_the_same(run: Ru
     assert stored(s3).policy == compiled(FIRST)
 
 
-def test_a_policy_that_functions_would_not_read_is_not_stored(run: Run, s3: Any) -> None:
+def test_a_policy_that_functions_would_not_read_is_not_stored(run: Guiderail, s3: Any) -> None:
     source = "x" * LARGEST_POLICY
     with pytest.raises(TooLargeToKeepError):
         PolicyStore(BUCKET).put(stored_policy(source, Policy(), "ann", datetime.now(UTC)), "")
     assert versions(s3) == 0
 
 
-def test_the_caller_is_who_pushes(run: Run, s3: Any) -> None:
+def test_the_caller_is_who_pushes(run: Guiderail, s3: Any) -> None:
     Path("guiderail.yaml").write_text(FIRST)
     assert run("push", "guiderail.yaml").code == 0
     assert stored(s3).pushed_by.startswith("arn:aws:")
 
 
-def test_no_such_bucket(run: Run) -> None:
+def test_no_such_bucket(run: Guiderail) -> None:
     ran = push(run, FIRST, "--bucket", "not-there")
     assert ran.code == 3
     assert "there is no bucket not-there. Pass --bucket or --stack" in ran.err
@@ -254,7 +234,7 @@ def test_no_such_bucket(run: Run) -> None:
 # --- pull
 
 
-def test_pull_writes_the_file_and_a_note(run: Run, s3: Any) -> None:
+def test_pull_writes_the_file_and_a_note(run: Guiderail, s3: Any) -> None:
     push(run, FIRST, file="theirs.yaml")
     ran = run("pull", "guiderail.yaml")
     assert ran.code == 0
@@ -267,21 +247,21 @@ def test_pull_writes_the_file_and_a_note(run: Run, s3: Any) -> None:
     assert push(run, SECOND).code == 0
 
 
-def test_a_note_of_another_bucket_says_nothing(run: Run) -> None:
+def test_a_note_of_another_bucket_says_nothing(run: Guiderail) -> None:
     Path(".guiderail.yaml.base.json").write_text('{"bucket":"b","key":"policy.json","etag":"x"}')
     assert push(run, FIRST).code == 0
     Path(".guiderail.yaml.base.json").write_text("damaged")
     assert push(run, SECOND).code == 0
 
 
-def test_pull_to_stdout(run: Run) -> None:
+def test_pull_to_stdout(run: Guiderail) -> None:
     push(run, FIRST)
     assert run("pull").out == FIRST
     document = run("pull", "--json").document
     assert (document["source"], document["pushed_by"]) == (FIRST, "ann")
 
 
-def test_pull_does_not_overwrite_what_differs(run: Run) -> None:
+def test_pull_does_not_overwrite_what_differs(run: Guiderail) -> None:
     push(run, FIRST)
     Path("guiderail.yaml").write_text(SECOND)
     ran = run("pull", "guiderail.yaml")
@@ -291,7 +271,7 @@ def test_pull_does_not_overwrite_what_differs(run: Run) -> None:
     assert Path("guiderail.yaml").read_text() == FIRST
 
 
-def test_pull_of_an_earlier_version_is_no_base(run: Run, s3: Any) -> None:
+def test_pull_of_an_earlier_version_is_no_base(run: Guiderail, s3: Any) -> None:
     push(run, FIRST, file="theirs.yaml")
     push(run, SECOND, file="theirs.yaml")
     assert run("pull", "old.yaml", "--version-id", compiled(FIRST).version).code == 0
@@ -299,7 +279,7 @@ def test_pull_of_an_earlier_version_is_no_base(run: Run, s3: Any) -> None:
     assert not Path(".old.yaml.base.json").exists()
 
 
-def test_pull_where_nothing_is_stored(run: Run) -> None:
+def test_pull_where_nothing_is_stored(run: Guiderail) -> None:
     ran = run("pull")
     assert ran.code == 3
     assert "s3://policies/policy.json holds no policy" in ran.err
@@ -308,7 +288,7 @@ def test_pull_where_nothing_is_stored(run: Run) -> None:
 @pytest.mark.parametrize(
     "content", [b"{}", b"\xff", b"[" * 5000, b'{"format": 9, "source": "", "policy": {}}']
 )
-def test_pull_of_what_is_no_policy(run: Run, s3: Any, content: bytes) -> None:
+def test_pull_of_what_is_no_policy(run: Guiderail, s3: Any, content: bytes) -> None:
     s3.put_object(Bucket=BUCKET, Key="policy.json", Body=content)
     ran = run("pull")
     assert ran.code == 3
@@ -318,7 +298,7 @@ def test_pull_of_what_is_no_policy(run: Run, s3: Any, content: bytes) -> None:
 # --- history and rollback
 
 
-def test_history_newest_first(run: Run, s3: Any) -> None:
+def test_history_newest_first(run: Guiderail, s3: Any) -> None:
     for text in (FIRST, SECOND):
         push(run, text)
     s3.put_object(Bucket=BUCKET, Key="policy.json", Body=b"{}")
@@ -338,13 +318,13 @@ def test_history_newest_first(run: Run, s3: Any) -> None:
     assert "no policy: " in shown
 
 
-def test_history_of_nothing(run: Run) -> None:
+def test_history_of_nothing(run: Guiderail) -> None:
     ran = run("history")
     assert (ran.code, ran.out) == (0, "s3://policies/policy.json holds no policy\n")
 
 
 @pytest.mark.parametrize("by", ["version_id", "version"])
-def test_rollback_stores_the_earlier_version_anew(run: Run, s3: Any, by: str) -> None:
+def test_rollback_stores_the_earlier_version_anew(run: Guiderail, s3: Any, by: str) -> None:
     for text in (FIRST, SECOND):
         push(run, text)
     earlier = run("history", "--json").document["versions"][-1][by]
@@ -360,14 +340,14 @@ def test_rollback_stores_the_earlier_version_anew(run: Run, s3: Any, by: str) ->
     assert "nothing to store" in run("rollback", earlier).out
 
 
-def test_rollback_heals_an_object_that_is_no_policy(run: Run, s3: Any) -> None:
+def test_rollback_heals_an_object_that_is_no_policy(run: Guiderail, s3: Any) -> None:
     push(run, FIRST)
     s3.put_object(Bucket=BUCKET, Key="policy.json", Body=b"damaged")
     assert run("rollback", compiled(FIRST).version, "--by", "bob").code == 0
     assert stored(s3).source == FIRST
 
 
-def test_rollback_to_what_is_not_usable(run: Run, s3: Any) -> None:
+def test_rollback_to_what_is_not_usable(run: Guiderail, s3: Any) -> None:
     answer = s3.put_object(Bucket=BUCKET, Key="policy.json", Body=b"damaged")
     ran = run("rollback", answer["VersionId"])
     assert ran.code == 3
@@ -393,7 +373,7 @@ def test_the_bucket_of_a_stack(server: SageMaker, monkeypatch: pytest.MonkeyPatc
     assert find_parts("rails", {POLICY_BUCKET: None}) == ["of-stack"]
 
 
-def test_a_stack_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_that_is_not_there(run: Guiderail, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GUIDERAIL_POLICY_BUCKET")
     ran = run("pull", "--stack", "nobodys")
     assert ran.code == 3

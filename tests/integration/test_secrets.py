@@ -28,10 +28,10 @@ from guiderail.errors import (
 )
 from guiderail.model.message import Rendering
 from guiderail.model.policy import ChannelKind
-from guiderail_local.sagemaker import SageMaker
 from guiderail_local.sink import Sink
 from moto.moto_api._internal import moto_api_backend
 
+from tests.moto_region import region
 from tests.unit.rendering.notifications import news
 
 SLACK = SHAPES[ChannelKind.SLACK]
@@ -43,17 +43,8 @@ TOKEN = "xoxb-hush-hush"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
-    with SageMaker() as moto, pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "AWS_ENDPOINT_URL": moto.url,
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }.items():
-            environment.setenv(name, value)
-        clients.forget()
+    with region():
         yield
-        clients.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -402,6 +402,32 @@ def test_a_channel_that_works_again_ends_its_incident() -> None:
     assert not cloud.store.channels["team/webhook"].troubled
 
 
+def test_a_channel_that_was_given_up_after_many_tries_ends_its_incident_too() -> None:
+    cloud = cloud_with(policy(HOOK, terms=DeliveryTerms(attempts=2)))
+    cloud.refusals["team/webhook"] = [DOWN]
+    cloud.pass_time(minutes=2, tick=5)
+    (about,) = [i for i in cloud.all_incidents() if i.check == "delivery_failed"]
+    assert about.state.is_firing
+    cloud.refusals.clear()
+    cloud.run_ends(b.judgement(), scope=scope_of("churn"))
+    cloud.pass_time(minutes=10)
+    (about,) = [i for i in cloud.all_incidents() if i.check == "delivery_failed"]
+    assert not about.state.is_firing
+
+
+def test_failures_at_the_same_moment_are_all_counted() -> None:
+    terms = DeliveryTerms(breaker_failures=9)
+    cloud = Cloud(policy=policy(HOOK, terms=terms))
+    many(cloud, 4)
+    cloud.on_due()()
+    bodies = [msgspec.json.encode(r).decode() for _, r in cloud.queue if r.channel != "bus"]
+    cloud.refusals["team/webhook"] = [DOWN]
+    # Given that all of them read the channel's state before any of them failed
+    batch = cloud.deliver().batch(bodies)
+    assert [batch(body) for body in bodies] == [DeliveryState.FAILED] * 4
+    assert cloud.store.channels["team/webhook"].failures == 4
+
+
 def test_without_a_fallback_the_topic_is_told() -> None:
     cloud = cloud_with(policy(HOOK))
     cloud.refusals["team/webhook"] = [NO]

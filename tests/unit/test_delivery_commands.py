@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +24,9 @@ from guiderail.model.policy import (
 )
 from guiderail_cli import delivery_commands, explain_command, incident_commands, notify_command
 from guiderail_cli.delivery_commands import Post
-from guiderail_cli.main import main
 
 from tests import builders as b
+from tests.commands import Guiderail, command
 from tests.fakes import Cloud
 
 SLACK = Channel(kind=ChannelKind.SLACK, name="ops/slack", secret="guiderail/s", target="C0123456")
@@ -57,19 +54,6 @@ POLICY = Policy(
     replies=Replies(allowed=("*",)),
 )
 REFUSED = ChannelRefusedError("invalid_auth", status=200, remedy="Renew the token")
-
-
-class Ran(msgspec.Struct):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Guiderail = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -101,15 +85,7 @@ def guiderail(
     monkeypatch.setattr(notify_command, "time", SimpleNamespace(sleep=wait))
     monkeypatch.setenv("COLUMNS", "250")
 
-    def run(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["guiderail", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(exited.value.code, int)
-        return Ran(exited.value.code, said.out, said.err)
-
-    return run
+    return command(monkeypatch, capsys)
 
 
 def told(cloud: Cloud, feature: str = "age") -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import msgspec
 import pytest
 from guiderail.errors import RejectedRequestError
 from guiderail.model.finding import Subject
@@ -17,29 +12,16 @@ from guiderail.model.outcome import Direction, Reason
 from guiderail.model.policy import Effect, Policy, RunsNeeded
 from guiderail_cli import explain_command, incident_commands
 from guiderail_cli.incident_commands import matched_labels, short_ids, silence_until
-from guiderail_cli.main import main
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import builders as b
+from tests.commands import Guiderail, Ran, command
 from tests.unit.test_explaining import AMOUNT, START, World, rule
 
 CRITICAL = b.finding(
     check="completeness_check", subject=Subject(feature="income"), direction=Direction.BELOW
 )
-
-
-class Ran(msgspec.Struct):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Guiderail = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -59,15 +41,7 @@ def guiderail(
         monkeypatch.setattr(module, "connect", lambda *_: world.acts())
         monkeypatch.setattr(module, "connect_outbox", lambda *_: world.store)
 
-    def run(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["guiderail", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(exited.value.code, int)
-        return Ran(exited.value.code, said.out, said.err)
-
-    return run
+    return command(monkeypatch, capsys)
 
 
 def state(world: World, key: str) -> IncidentState:

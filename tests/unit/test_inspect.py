@@ -5,46 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from guiderail.model.outcome import MonitorKind
-from guiderail_cli.main import main
 
 from tests import builders as b
+from tests.commands import Guiderail, command
 
 VIOLATIONS = "constraint_violations.json"
-
-
-class Ran(msgspec.Struct):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Guiderail = Callable[..., Ran]
 
 
 @pytest.fixture
 def guiderail(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Guiderail:
     """Run the command in this process, as its entry point does."""
 
-    def run(*arguments: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["guiderail", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(exited.value.code, int)
-        return Ran(exited.value.code, said.out, said.err)
-
-    return run
+    return command(monkeypatch, capsys)
 
 
 def folder(path: Path, files: Mapping[str, bytes]) -> Path:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from guiderail.model.finding import Subject
@@ -23,6 +20,7 @@ from guiderail_cli.policy_file import shadow_digest
 from typer.testing import CliRunner
 
 from tests.builders import finding
+from tests.commands import Guiderail, Ran
 from tests.fakes import ACCOUNT, REGION, Cloud, scope_of
 
 TEXT = """\
@@ -50,21 +48,8 @@ feature_groups: [{name: addresses, features: [zip_code]}]
 """
 
 
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guiderail:
     """Run the command in a folder that holds guiderail.yaml."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
@@ -85,14 +70,14 @@ def write(text: str) -> None:
 # --- check
 
 
-def test_check_of_a_good_file(run: Run) -> None:
+def test_check_of_a_good_file(run: Guiderail) -> None:
     ran = run("check", "guiderail.yaml")
     assert ran.code == 0
     assert ran.out.startswith("guiderail.yaml: usable, version ")
     assert ran.out.endswith(", 3 rules, 0 warnings\n")
 
 
-def test_check_tells_errors_and_warnings(run: Run) -> None:
+def test_check_tells_errors_and_warnings(run: Guiderail) -> None:
     write("version: 1\ndefaults: {threshold: 0.2, mute_until: 2020-01-01T00:00:00Z, route: x}\n")
     ran = run("check", "guiderail.yaml")
     assert ran.code == 3
@@ -107,12 +92,12 @@ def test_check_tells_errors_and_warnings(run: Run) -> None:
     ]
 
 
-def test_warnings_alone_are_usable(run: Run) -> None:
+def test_warnings_alone_are_usable(run: Guiderail) -> None:
     write("version: 1\ndefaults: {threshold: 0.2}\n")
     assert run("check", "guiderail.yaml").code == 0
 
 
-def test_check_as_json(run: Run) -> None:
+def test_check_as_json(run: Guiderail) -> None:
     write("version: 1\nx: 1\n")
     ran = run("check", "guiderail.yaml", "--json")
     assert ran.code == 3
@@ -139,7 +124,7 @@ def test_check_as_json(run: Run) -> None:
         (b"a" * 10_000_000, "the file has 10000000 bytes, the limit is 1048576"),
     ],
 )
-def test_check_of_what_cannot_be_read(run: Run, content: bytes | None, told: str) -> None:
+def test_check_of_what_cannot_be_read(run: Guiderail, content: bytes | None, told: str) -> None:
     Path("guiderail.yaml").unlink()
     if content is not None:
         Path("guiderail.yaml").write_bytes(content)
@@ -149,7 +134,7 @@ def test_check_of_what_cannot_be_read(run: Run, content: bytes | None, told: str
     assert told in ran.err
 
 
-def test_a_folder_is_no_policy(run: Run) -> None:
+def test_a_folder_is_no_policy(run: Guiderail) -> None:
     assert run("check", ".").code == 3
 
 
@@ -158,7 +143,7 @@ def test_a_folder_is_no_policy(run: Run) -> None:
 DRIFT = ("--endpoint", "loans", "--check", "baseline_drift_check", "--feature", "zip_code")
 
 
-def test_explain_names_the_line_of_each_value(run: Run) -> None:
+def test_explain_names_the_line_of_each_value(run: Guiderail) -> None:
     ran = run("explain", "guiderail.yaml", *DRIFT, "--json")
     assert ran.code == 0
     values = ran.document["values"]
@@ -172,7 +157,7 @@ def test_explain_names_the_line_of_each_value(run: Run) -> None:
     assert ran.document["labels"]["feature_group"] == "addresses"
 
 
-def test_explain_in_words(run: Run) -> None:
+def test_explain_in_words(run: Guiderail) -> None:
     ran = run("explain", "guiderail.yaml", *DRIFT)
     assert ran.code == 0
     words = " ".join(ran.out.split())
@@ -203,7 +188,7 @@ receivers:
 """
 
 
-def test_check_tells_how_receivers_are_reached(run: Run) -> None:
+def test_check_tells_how_receivers_are_reached(run: Guiderail) -> None:
     write(REACHED)
     assert run("check", "guiderail.yaml").out.splitlines()[1:-1] == [
         "ops is reached over ops/webhook, the spare one (webhook); if a channel is given up: "
@@ -216,7 +201,7 @@ def test_check_tells_how_receivers_are_reached(run: Run) -> None:
     assert receivers["quiet"] == {"channels": [], "fallbacks": []}
 
 
-def test_explain_tells_how_receivers_are_reached(run: Run) -> None:
+def test_explain_tells_how_receivers_are_reached(run: Guiderail) -> None:
     write(REACHED)
     told = " ".join(run("explain", "guiderail.yaml", *DRIFT).out.split())
     assert "beyond 20 within 2 h in a digest" in told
@@ -232,13 +217,13 @@ def test_explain_tells_how_receivers_are_reached(run: Run) -> None:
     assert step["channels"] == [{"name": "boss/pagerduty", "kind": "pagerduty"}]
 
 
-def test_explain_with_tags(run: Run) -> None:
+def test_explain_with_tags(run: Guiderail) -> None:
     ran = run("explain", "guiderail.yaml", *DRIFT, "--tag", "stage=dev", "--json")
     assert ran.document["values"]["severity"] == {"is": "info", "rule": "dev", "line": 11}
     assert not any("--tag" in sentence for sentence in ran.document["sentences"])
 
 
-def test_explain_says_what_cannot_be_tightened(run: Run) -> None:
+def test_explain_says_what_cannot_be_tightened(run: Guiderail) -> None:
     ran = run("explain", "guiderail.yaml", "--check", "data_type_check", "--feature", "a")
     assert "A threshold can loosen data_type_check, not tighten it: " in ran.out
 
@@ -250,13 +235,13 @@ def test_explain_says_what_cannot_be_tightened(run: Run) -> None:
         ((*DRIFT, "--tag", "stage"), "'stage' is no tag. Write --tag stage=prod"),
     ],
 )
-def test_explain_refuses(run: Run, arguments: tuple[str, ...], told: str) -> None:
+def test_explain_refuses(run: Guiderail, arguments: tuple[str, ...], told: str) -> None:
     ran = run("explain", "guiderail.yaml", *arguments)
     assert ran.code == 3
     assert told in ran.err
 
 
-def test_explain_of_an_unusable_file(run: Run) -> None:
+def test_explain_of_an_unusable_file(run: Guiderail) -> None:
     write("version: 1\nx: 1\n")
     ran = run("explain", "guiderail.yaml", *DRIFT)
     assert ran.code == 3
@@ -332,7 +317,7 @@ def shadowed(incident: str, rule: str = "try (it)", line: int = 7) -> Decision:
     )
 
 
-def test_digest_adds_up_what_shadow_rules_would_have_done(run: Run, cloud: Cloud) -> None:
+def test_digest_adds_up_what_shadow_rules_would_have_done(run: Guiderail, cloud: Cloud) -> None:
     scope = scope_of("loans")
     cloud.run_ends(judged(Policy()), scope=scope)  # something is open: the ledger is listed
     for hours in (2, 1):
@@ -356,7 +341,7 @@ def test_digest_adds_up_what_shadow_rules_would_have_done(run: Run, cloud: Cloud
 
 
 def test_digest_of_schedules_that_are_named(
-    run: Run, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    run: Guiderail, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scope = scope_of("loans")
     audit(cloud, scope.ledger_id, datetime.now(UTC), shadowed("i1"), shadows=1)
@@ -366,7 +351,7 @@ def test_digest_of_schedules_that_are_named(
     assert rule["findings"] == 1
 
 
-def test_digest_reads_what_a_run_leaves(run: Run, cloud: Cloud) -> None:
+def test_digest_reads_what_a_run_leaves(run: Guiderail, cloud: Cloud) -> None:
     scope = scope_of("loans")
     cloud.run_ends(judged(SHADOW, "age"), judged(SHADOW, "income"), scope=scope)
     (rule,) = run("digest", "--json").document["rules"]
@@ -374,12 +359,12 @@ def test_digest_reads_what_a_run_leaves(run: Run, cloud: Cloud) -> None:
     assert rule["newest"].startswith("age: baseline_drift_check: observed 0.42")
 
 
-def test_digest_without_shadow_rules(run: Run, cloud: Cloud) -> None:
+def test_digest_without_shadow_rules(run: Guiderail, cloud: Cloud) -> None:
     assert run("digest").out.startswith("no shadow rule would have done anything since ")
 
 
 @pytest.mark.parametrize("since", ["soon", "0s", "-1d", "1w"])
-def test_digest_refuses_a_span_that_is_none(run: Run, cloud: Cloud, since: str) -> None:
+def test_digest_refuses_a_span_that_is_none(run: Guiderail, cloud: Cloud, since: str) -> None:
     ran = run("digest", f"--since={since}")
     assert ran.code == 3
     assert f"{since!r} is no time span" in ran.err
@@ -388,7 +373,7 @@ def test_digest_refuses_a_span_that_is_none(run: Run, cloud: Cloud, since: str) 
 @pytest.mark.parametrize(
     "command", ["check", "explain", "push", "pull", "history", "rollback", "digest"]
 )
-def test_help_has_an_example_and_the_exit_codes(run: Run, command: str) -> None:
+def test_help_has_an_example_and_the_exit_codes(run: Guiderail, command: str) -> None:
     shown = run(command, "--help").out
     assert f"Example: guiderail policy {command}" in shown
     assert "Exit codes: 0" in shown

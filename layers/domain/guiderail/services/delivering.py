@@ -69,6 +69,7 @@ LONGEST_DELAY = 900.0
 
 LONGEST_BACKOFF = 300.0
 _LONGEST_PAUSE = 900.0
+_MOST_DOUBLINGS = 10
 _LOOK_AFTER = timedelta(minutes=5)
 _TRIES = 5
 
@@ -261,7 +262,7 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             error="",
         )
         thread = receipt.thread
-        if thread is None and after.kind in _IN_ORDER:
+        if after.kind in _IN_ORDER:
             thread = Thread(number=known.notification.number)
         self._keep_sent(known.delivery, after, ref, thread)
         self._measure(after)
@@ -269,7 +270,7 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         self.meter.record("DeliveryLatency", latency, {"channel": after.channel})
         self._measure_alert(known.notification, after, now)
         if known.channel.failures or known.channel.troubled:
-            self._recover(after.channel, known.channel, policy, now)
+            self._recover(ref, known.channel, policy, now)
         return after.state
 
     def _keep_sent(
@@ -300,7 +301,8 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         if delay is None:
             delay = min(LONGEST_BACKOFF, 2.0**delivery.attempts) * (0.5 + self.chance() / 2)
         at = now + timedelta(seconds=delay)
-        self._pause(delivery.channel, known.channel, policy, error, now)
+        paused = self._pause(ref, known.channel, policy, error, now)
+        known = Remembered(delivery, known.notification, paused, known.thread)
         too_late = _age(delivery, at) > terms.give_up_after
         if too_late or delivery.attempts >= terms.attempts:
             return self._give_up(ref, known, policy, Reason.GIVEN_UP, error, now)
@@ -353,7 +355,7 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         """Say so where people look, and tell the fallback; a crash in between does all of it again."""
         delivery = known.delivery
         if known.notification.kind is not MessageKind.TEST:
-            self._open_incident(delivery.channel, known.channel, policy, error, now)
+            self._open_incident(ref, known.channel, policy, error, now)
             self.dead_letters.put(msgspec.json.encode(ref).decode(), error)
         instead = self._fallback(known, policy, error, now)
         after = replace(
@@ -405,64 +407,83 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
 
     def _pause(
         self,
-        name: str,
+        ref: DeliveryRef,
         state: ChannelState,
         policy: Policy,
         error: ChannelFailedError,
         now: datetime,
-    ) -> None:
+    ) -> ChannelState:
         """Leave a channel alone for as long as it asks, or after too many failures in a row."""
         terms = policy.delivery
-        if error.retry_after is not None:
-            until = now + timedelta(seconds=error.retry_after)
-            after = replace(state, open_until=until)
-        else:
+
+        def paused(state: ChannelState) -> ChannelState:
+            if error.retry_after is not None:
+                return replace(state, open_until=now + timedelta(seconds=error.retry_after))
             failures = state.failures + 1
             over = failures - terms.breaker_failures
-            pause = min(_LONGEST_PAUSE, terms.breaker_pause * 2.0 ** max(0, over))
-            until_ = now + timedelta(seconds=pause) if over >= 0 else None
-            after = replace(state, failures=failures, open_until=until_)
-        try:
-            self.outbox.keep_channel(name, after)
-        except ConflictError:
-            # somebody else counted a failure at the same moment
-            return
+            if over < 0:
+                return replace(state, failures=failures, open_until=None)
+            pause = min(_LONGEST_PAUSE, terms.breaker_pause * 2.0 ** min(over, _MOST_DOUBLINGS))
+            return replace(state, failures=failures, open_until=now + timedelta(seconds=pause))
 
-    def _recover(self, name: str, state: ChannelState, policy: Policy, now: datetime) -> None:
+        return self._change_channel(ref, state, paused)
+
+    def _recover(
+        self, ref: DeliveryRef, state: ChannelState, policy: Policy, now: datetime
+    ) -> None:
         """A channel works again: its breaker closes, and an incident about it ends."""
         try:
             if state.troubled:
-                part = f"delivery {name}"
+                part = f"delivery {ref.channel}"
                 ledger = own_ledger(self.incidents, self.account, self.region, part)
                 see(self.incidents, ledger, (), policy, part, now)
-            self.outbox.keep_channel(name, ChannelState(version=state.version))
+            self._change_channel(ref, state, lambda known: ChannelState(version=known.version))
         except TransientError as error:
             # the next success says it again
-            self.journal.warning("channel's recovery not kept", channel=name, reason=error.code)
+            self.journal.warning(
+                "channel's recovery not kept", channel=ref.channel, reason=error.code
+            )
 
     def _open_incident(
         self,
-        name: str,
+        ref: DeliveryRef,
         state: ChannelState,
         policy: Policy,
         error: GuiderailError,
         now: datetime,
     ) -> None:
-        judgement = own_judgement(_CHECK, name, str(error), Severity.ERROR)
+        # first, so that there is no incident that nothing ends
+        if not state.troubled:
+            self._change_channel(ref, state, lambda known: replace(known, troubled=True))
+        part = f"delivery {ref.channel}"
+        judgement = own_judgement(_CHECK, ref.channel, str(error), Severity.ERROR)
         for attempt in range(_TRIES):
-            ledger = own_ledger(self.incidents, self.account, self.region, f"delivery {name}")
+            ledger = own_ledger(self.incidents, self.account, self.region, part)
             try:
-                see(self.incidents, ledger, (judgement,), policy, f"delivery {name}", now)
-                break
+                see(self.incidents, ledger, (judgement,), policy, part, now)
+                return
             except ConflictError:
                 if attempt == _TRIES - 1:
                     raise
-        if not state.troubled:
+
+    def _change_channel(
+        self,
+        ref: DeliveryRef,
+        state: ChannelState,
+        change: Callable[[ChannelState], ChannelState],
+    ) -> ChannelState:
+        """Change what is known of a channel, also if other deliveries change it at the same time."""
+        for attempt in range(_TRIES):
+            after = change(state)
             try:
-                self.outbox.keep_channel(name, replace(state, troubled=True))
+                self.outbox.keep_channel(ref.channel, after)
+                return replace(after, version=after.version + 1)
             except ConflictError:
-                # counted by another worker meanwhile: read what it wrote
-                self.journal.info("channel kept by another worker", channel=name)
+                there = self.outbox.recall_deliveries([ref]).get(ref.id)
+                if there is None or attempt == _TRIES - 1:
+                    raise
+                state = there.channel
+        raise AssertionError("unreachable")
 
     def _replies(
         self, notification: Notification, channel: Channel, policy: Policy, now: datetime
