@@ -179,6 +179,23 @@ class OutboxContract:
             assert known and known.delivery.state is DeliveryState.DELIVERED
             assert known.thread and known.thread.number == expected, name
 
+    def test_no_older_message_is_claimed_after_a_newer_one(
+        self, incidents: Incidents, outbox: Outbox
+    ) -> None:
+        for name, number, goes in (("n1", 2, True), ("n2", 1, False), ("n3", 2, True)):
+            made = outgoing(name, T0, PAGER)
+            before = self.kept(incidents, outbox, made)
+            ref = ref_of(before, made.notification, T0)
+            sending = replace(before, state=DeliveryState.SENDING)
+            if goes:
+                outbox.claim(before, sending, ref, (), Thread(number=number))
+            else:
+                with pytest.raises(ConflictError):
+                    outbox.claim(before, sending, ref, [token()], Thread(number=number))
+                assert outbox.token(token().digest) is None
+                known = recalled(outbox, ref)
+                assert known and known.delivery == before and known.thread == Thread(number=2)
+
     def test_a_channel_is_kept_after_its_version(self, outbox: Outbox) -> None:
         outbox.keep_channel("slack", ChannelState(failures=1))
         with pytest.raises(ConflictError):

@@ -247,10 +247,16 @@ class InMemoryIncidents:
         after: Delivery,
         ref: DeliveryRef,
         tokens: Sequence[ReplyToken] = (),
+        thread: Thread | None = None,
     ) -> Delivery:
-        """Keep a delivery as being sent, with its tokens."""
+        """Keep a delivery as being sent, with its tokens and its thread."""
         with self._lock:
+            known = self.threads.get((after.channel, ref.thread))
+            if thread and known and known.number > thread.number:
+                raise ConflictError(f"message {known.number} of the thread is newer")
             kept = self._keep_delivery(before, after, ref)
+            if thread:
+                self.threads[after.channel, ref.thread] = thread
             self.tokens.update({token.digest: token for token in tokens})
             return kept
 

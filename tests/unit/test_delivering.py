@@ -521,6 +521,40 @@ def test_an_older_message_does_not_undo_a_newer_one() -> None:
     assert len(cloud.sent_over("team/pagerduty")) == 1
 
 
+def test_nor_does_it_in_the_same_batch() -> None:
+    # Given a trigger and the end of its incident that are read together
+    cloud = cloud_with(policy(PAGER))
+    cloud.on_due()()
+    cloud.run_ends()
+    cloud.now += timedelta(minutes=10)
+    cloud.run_ends()
+    cloud.now += timedelta(minutes=1)
+    cloud.on_due()()
+    refs = {r.id: r for _, r in cloud.queue if r.channel == "team/pagerduty"}
+    bodies = [msgspec.json.encode(ref).decode() for ref in refs.values()]
+    assert len(bodies) == 2
+    batch = cloud.deliver().batch(bodies)
+    # When the end goes first
+    assert [batch(body) for body in reversed(bodies)] == [
+        DeliveryState.DELIVERED,
+        DeliveryState.DEAD,
+    ]
+    assert [n.kind for n in told(cloud, "team/pagerduty")] == [MessageKind.RESOLVED]
+
+
+def test_behind_a_long_pause_messages_are_given_up_in_time() -> None:
+    cloud = Cloud(policy=policy(HOOK, fallback="boss"))
+    cloud.refusals["team/webhook"] = [ChannelFailedError("busy", status=429, retry_after=40_000.0)]
+    many(cloud, 2)
+    cloud.due_changes()()
+    first = set(cloud.store.messages)
+    cloud.pass_time(minutes=35)
+    assert {d.reason for d in cloud.store.outbox.values() if d.channel == "team/webhook"} >= {
+        Reason.GIVEN_UP
+    }
+    assert first <= {n.id for n in told(cloud, "boss/email")}
+
+
 def test_an_acknowledgement_is_passed_on_to_tools_that_keep_incidents() -> None:
     cloud = cloud_with(policy(PAGER, HOOK))
     cloud.due_changes()()

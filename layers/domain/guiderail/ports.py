@@ -228,8 +228,12 @@ class Deliveries(Protocol):
         after: Delivery,
         ref: DeliveryRef,
         tokens: Sequence[ReplyToken] = (),
+        thread: Thread | None = None,
     ) -> Delivery:
-        """Keep a delivery as being sent until ``look_at``, with the tokens of its message."""
+        """Keep a delivery as being sent until ``look_at``, with the tokens of its message.
+
+        A thread is kept with it; ConflictError also if a newer message of it was.
+        """
         ...
 
     def keep(

@@ -112,6 +112,7 @@ class DynamoDeliveries:
         after: Delivery,
         ref: DeliveryRef,
         tokens: Sequence[ReplyToken] = (),
+        thread: Thread | None = None,
     ) -> Delivery:
         """Keep a delivery as being sent, with its tokens: one TransactWriteItems."""
         kept = [
@@ -126,6 +127,8 @@ class DynamoDeliveries:
         ]
         what = f"claim delivery {after.id}"
         actions = [*self._actions(before, after, ref), *kept]
+        if thread is not None:
+            actions.append(self._put_thread(after, ref, thread))
         complain(what, self._table.transact(what, actions))
         return replace(after, version=before.version + 1)
 
@@ -146,16 +149,7 @@ class DynamoDeliveries:
         for outgoing in instead:
             actions += outgoing_actions(self._table, outgoing, self._audit_days, with_message=False)
         if thread is not None:
-            row = {
-                **_thread_key(after.channel, ref.thread),
-                "number": {"N": str(thread.number)},
-                "content": packed(thread, "thread"),
-                "expires_at": expiry(after.made_at, _THREAD_DAYS),
-            }
-            put = self._table.put(row)
-            put["Put"]["ConditionExpression"] = "attribute_not_exists(pk) OR #number <= :number"
-            put["Put"]["ExpressionAttributeNames"] = {"#number": "number"}
-            put["Put"]["ExpressionAttributeValues"] = {":number": row["number"]}
+            put = self._put_thread(after, ref, thread)
             cancelled = self._table.transact(what, [*actions, put])
             if not cancelled or set(cancelled[:-1]) - {"None", ""}:
                 complain(what, cancelled)
@@ -292,6 +286,20 @@ class DynamoDeliveries:
         if after.look_at:
             return [*actions, self._table.put(_turn_item(ref, after.look_at))]
         return [*actions, self._table.delete(_turn_key(ref))]
+
+    def _put_thread(self, delivery: Delivery, ref: DeliveryRef, thread: Thread) -> Item:
+        """Put a thread in place of one with an older message."""
+        row = {
+            **_thread_key(delivery.channel, ref.thread),
+            "number": {"N": str(thread.number)},
+            "content": packed(thread, "thread"),
+            "expires_at": expiry(delivery.made_at, _THREAD_DAYS),
+        }
+        put = self._table.put(row)
+        put["Put"]["ConditionExpression"] = "attribute_not_exists(pk) OR #number <= :number"
+        put["Put"]["ExpressionAttributeNames"] = {"#number": "number"}
+        put["Put"]["ExpressionAttributeValues"] = {":number": row["number"]}
+        return put
 
     def _audit_item(self, entry: AuditEntry) -> Item:
         return {

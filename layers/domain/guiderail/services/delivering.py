@@ -186,9 +186,11 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             return self._give_up(ref, known, policy, Reason.CHANNEL_GONE, error, now)
         if _is_superseded(channel, known):
             return self._supersede(ref, delivery)
-        pause = known.channel.open_until
+        pause, terms = known.channel.open_until, policy.delivery
         is_late = _age(delivery, now) > policy.delivery.give_up_after
         if pause and now < pause:
+            # whoever waits for a channel hears in time that it is given up
+            pause = min(pause, _asked_at(delivery) + timedelta(seconds=terms.give_up_after + 1))
             if is_late:
                 failed = ChannelFailedError(delivery.error or f"{channel.name} does not answer")
                 return self._give_up(ref, known, policy, Reason.GIVEN_UP, failed, now)
@@ -213,18 +215,22 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         self, ref: DeliveryRef, known: Remembered, channel: Channel, policy: Policy, now: datetime
     ) -> DeliveryState:
         replies, tokens = self._replies(known.notification, channel, policy, now)
-        claimed = self.outbox.claim(
+        sending = replace(
             known.delivery,
-            replace(
-                known.delivery,
-                state=DeliveryState.SENDING,
-                attempts=known.delivery.attempts + 1,
-                look_at=now + LEASE,
-                next_attempt_at=None,
-            ),
-            ref,
-            tokens,
+            state=DeliveryState.SENDING,
+            attempts=known.delivery.attempts + 1,
+            look_at=now + LEASE,
+            next_attempt_at=None,
         )
+        thread = _number_of(channel, known.notification)
+        try:
+            claimed = self.outbox.claim(known.delivery, sending, ref, tokens, thread)
+        except ConflictError:
+            # what was read may be as old as the batch: a newer message may have gone out since
+            there = self.outbox.recall_deliveries([ref]).get(ref.id)
+            if there and there.delivery == known.delivery and _is_superseded(channel, there):
+                return self._supersede(ref, there.delivery)
+            raise
         known = Remembered(claimed, known.notification, known.channel, known.thread)
         receiver = policy.receivers.get(claimed.receiver)
         show_values = receiver.show_values if receiver else False
@@ -261,10 +267,7 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             status=receipt.status,
             error="",
         )
-        thread = receipt.thread
-        if after.kind in _IN_ORDER:
-            thread = Thread(number=known.notification.number)
-        self._keep_sent(known.delivery, after, ref, thread)
+        self._keep_sent(known.delivery, after, ref, receipt.thread)
         self._measure(after)
         latency = max(0.0, (now - after.made_at).total_seconds())
         self.meter.record("DeliveryLatency", latency, {"channel": after.channel})
@@ -570,9 +573,18 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         self.meter.record("AlertLatency", latency, where)
 
 
+def _asked_at(delivery: Delivery) -> datetime:
+    return delivery.asked_at or delivery.made_at
+
+
 def _age(delivery: Delivery, at: datetime) -> float:
     """Seconds since somebody asked for the delivery."""
-    return (at - (delivery.asked_at or delivery.made_at)).total_seconds()
+    return (at - _asked_at(delivery)).total_seconds()
+
+
+def _number_of(channel: Channel, notification: Notification) -> Thread | None:
+    """What says that this message was sent, where an older one must not follow it."""
+    return Thread(number=notification.number) if channel.kind in _IN_ORDER else None
 
 
 def _is_superseded(channel: Channel, known: Remembered) -> bool:
