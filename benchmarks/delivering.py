@@ -1,9 +1,9 @@
 """Many deliveries through one environment of ``deliver`` against the time that their channel itself takes.
 
-The function's handler is called with batches of the queue, as Lambda does: as many messages as it has
-threads. Its DynamoDB, S3 and Secrets Manager are the stand-in, which answers at once; the channel is the
-sink, which answers after 50 ms. Both are processes of their own. Had everything else no cost, a batch would
-take 50 ms; the ratio says what claiming, rendering, signing, sending and keeping add to that.
+The function's handler is called with batches of the queue, as Lambda does. Its DynamoDB, S3 and Secrets
+Manager are the stand-in, which answers at once; the channel is the sink, which answers after 50 ms. Both are
+processes of their own. Had everything else no cost, messages would take 50 ms by as many as the function
+handles at a time; the ratio says what claiming, rendering, signing, sending and keeping add to that.
 
 Every delivery is one of a group of its own, with the message of a run of 60 features and 18 findings.
 """
