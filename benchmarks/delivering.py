@@ -42,7 +42,7 @@ LATENCY = 0.05
 """Seconds that the sink takes for an answer."""
 
 RECEIVER = "team"
-BATCH = 8
+BATCH = 4
 """Messages that the function is handed at once: the template's BatchSize."""
 
 TARGET = 1.3

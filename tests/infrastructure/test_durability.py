@@ -73,7 +73,7 @@ def test_every_event_source_reports_single_failures(stack: Json) -> None:
     sources = of_type(stack, "AWS::Lambda::EventSourceMapping")
     assert {source["FunctionName"]: source["BatchSize"] for source in sources.values()} == {
         "<OnJobFinished>": 10,
-        "<Deliver>": 8,
+        "<Deliver>": 4,
     }
     read = {one["FunctionName"]: one["EventSourceArn"] for one in sources.values()}
     assert read == {f"<{function}>": f"<{queue}.Arn>" for queue, (function, _) in SOURCES.items()}

@@ -14,7 +14,7 @@ from guiderail.errors import (
     GuiderailError,
     UnavailableError,
 )
-from guiderail.model.delivery import Delivery, DeliveryState, token_digest
+from guiderail.model.delivery import ChannelState, Delivery, DeliveryState, token_digest
 from guiderail.model.message import MessageKind, Notification, ReplyAction
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import (
@@ -201,7 +201,7 @@ def test_two_workers_send_once() -> None:
 def test_what_a_channel_took_is_kept_though_another_write_stands_in_the_way() -> None:
     cloud = cloud_with(policy(HOOK))
     cloud.on_due()()
-    cloud.failures["keep"] = [ConflictError("another message of the thread")] * 2
+    cloud.failures["keep"] = [ConflictError("the same thread"), UnavailableError("down")]
     cloud.deliver_all()
     cloud.pass_time(minutes=15)
     assert {d.state for d in cloud.store.outbox.values()} == {DeliveryState.DELIVERED}
@@ -390,6 +390,48 @@ def test_what_is_given_up_opens_an_incident_and_goes_to_the_fallback() -> None:
     assert len(titles) == 2 and "team/webhook" in titles[1]
 
 
+def test_a_fault_of_ours_with_one_message_is_given_up_and_told() -> None:
+    cloud = cloud_with(policy(HOOK, fallback="boss"))
+    cloud.refusals["team/webhook"] = [KeyError("odd")]  # type: ignore[list-item]
+    cloud.due_changes()()
+    dead = delivery(cloud, "team/webhook")
+    assert (dead.state, dead.reason) == (DeliveryState.DEAD, Reason.CHANNEL_REFUSED)
+    assert "KeyError" in dead.error and "odd" not in dead.error
+    assert dead.notification in {n.id for n in told(cloud, "boss/email")}
+
+
+def test_a_message_at_which_each_worker_dies_is_given_up() -> None:
+    cloud = cloud_with(policy(HOOK, fallback="boss", terms=DeliveryTerms(attempts=3)))
+    cloud.on_due()()
+    # Given three workers that died while they had it
+    claimed = delivery(cloud, "team/webhook")
+    cloud.store.outbox[claimed.id] = replace(
+        claimed, state=DeliveryState.SENDING, attempts=3, look_at=cloud.now
+    )
+    cloud.deliver_all()
+    assert delivery(cloud, "team/webhook").reason is Reason.GIVEN_UP
+    assert len(cloud.sent_over("boss/email")) >= 1
+
+
+@pytest.mark.parametrize("first", ["refused", "taken"])
+def test_trouble_and_success_in_one_batch_leave_an_incident_that_ends(first: str) -> None:
+    cloud = Cloud(policy=policy(HOOK, fallback="boss"))
+    many(cloud, 2)
+    cloud.on_due()()
+    bodies = [msgspec.json.encode(r).decode() for _, r in cloud.queue if r.channel == HOOK.name]
+    cloud.store.keep_channel(HOOK.name, ChannelState(failures=1, troubled=first == "taken"))
+    batch = cloud.deliver().batch(bodies)
+    for number, body in enumerate(bodies):
+        cloud.refusals[HOOK.name] = [NO] if (number == 0) == (first == "refused") else []
+        batch(body)
+    cloud.refusals.clear()
+    cloud.queue.clear()
+    cloud.run_ends(b.judgement(), scope=scope_of("churn"))
+    cloud.pass_time(minutes=15)
+    about = [i for i in cloud.all_incidents() if i.check == "delivery_failed"]
+    assert len(about) == 1 and not about[0].state.is_firing
+
+
 def test_a_channel_that_works_again_ends_its_incident() -> None:
     cloud = cloud_with(policy(HOOK, fallback="boss"))
     cloud.refusals["team/webhook"] = [NO]
@@ -485,7 +527,7 @@ def test_what_is_no_delivery_is_a_dead_letter() -> None:
     assert [error.code for _, error in cloud.dead] == ["malformed_event"] * 2
 
 
-@pytest.mark.parametrize("step", ["recall deliveries", "policy", "claim", "keep"])
+@pytest.mark.parametrize("step", ["recall deliveries", "policy", "claim"])
 @pytest.mark.parametrize("error", [UnavailableError("down"), AccessDeniedError("no")])
 def test_an_error_of_ours_leaves_the_message_in_the_queue(step: str, error: GuiderailError) -> None:
     cloud = cloud_with(policy(HOOK))
@@ -519,6 +561,21 @@ def test_an_older_message_does_not_undo_a_newer_one() -> None:
     late = delivery(cloud, "team/pagerduty")
     assert (late.state, late.reason) == (DeliveryState.DEAD, Reason.SUPERSEDED)
     assert len(cloud.sent_over("team/pagerduty")) == 1
+
+
+def test_an_acknowledgement_does_not_hold_back_what_it_is_about() -> None:
+    cloud = cloud_with(policy(PAGER))
+    cloud.refusals[PAGER.name] = [DOWN]
+    cloud.due_changes()()
+    (incident,) = [i for i in cloud.all_incidents() if i.check == "baseline_drift_check"]
+    cloud.acts().do(Act.ACKNOWLEDGE, incident.id, "ann")
+    cloud.refusals.clear()
+    held_back, cloud.queue = cloud.queue, []
+    cloud.due_changes()()
+    cloud.queue = held_back
+    cloud.pass_time(minutes=10)
+    kinds = [n.kind for n in told(cloud, PAGER.name)]
+    assert sorted(kinds) == sorted([MessageKind.NEWS, MessageKind.ACKNOWLEDGED])
 
 
 def test_nor_does_it_in_the_same_batch() -> None:
@@ -645,6 +702,18 @@ def test_beyond_its_limit_a_route_sends_a_digest_and_drops_nothing() -> None:
         line.rpartition("group ")[2][:-1] for line in digest.listed
     }
     assert groups == set(cloud.store.groups)
+
+
+def test_incident_tools_hear_of_each_message_whatever_the_limit() -> None:
+    route = Route(name="équipe", receiver="team", at_most=RateLimit(messages=1, within=3600.0))
+    cloud = Cloud(policy=policy(HOOK, PAGER, route=route))
+    many(cloud, 4)
+    cloud.due_changes()()
+    assert len(cloud.sent_over(PAGER.name)) == 4
+    cloud.pass_time(hours=1)
+    *_, digest = told(cloud, HOOK.name)
+    assert digest.kind is MessageKind.DIGEST and digest.subject.isascii()
+    assert MessageKind.DIGEST not in {n.kind for n in told(cloud, PAGER.name)}
 
 
 def test_what_is_critical_does_not_wait_for_a_digest() -> None:

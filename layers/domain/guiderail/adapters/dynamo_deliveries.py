@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from guiderail.adapters.clients import client, translated
 from guiderail.adapters.dynamo_table import (
+    FAILED_CONDITION,
     Item,
     Table,
     complain,
@@ -151,9 +152,10 @@ class DynamoDeliveries:
         if thread is not None:
             put = self._put_thread(after, ref, thread)
             cancelled = self._table.transact(what, [*actions, put])
-            if not cancelled or set(cancelled[:-1]) - {"None", ""}:
-                complain(what, cancelled)
+            if not cancelled:
                 return replace(after, version=before.version + 1)
+            if cancelled[-1] != FAILED_CONDITION or set(cancelled[:-1]) - {"None", ""}:
+                complain(what, cancelled)
         complain(what, self._table.transact(what, actions))
         return replace(after, version=before.version + 1)
 

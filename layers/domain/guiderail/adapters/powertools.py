@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from guiderail.observability import METRICS, NAMESPACE
+
+_ONE_LINE = threading.Lock()
+"""Powertools prints a record and its line break one after the other: threads must not come between."""
 
 
 class EmfMeter:
@@ -16,12 +20,15 @@ class EmfMeter:
     def record(self, name: str, value: float, dimensions: Mapping[str, str]) -> None:
         """Write one value; CloudWatch takes dimension values of 1 to 1024 printable ASCII characters."""
         cleaned = {key: _dimension(text) for key, text in dimensions.items()}
-        with single_metric(
-            name=name,
-            unit=MetricUnit(METRICS[name][0]),
-            value=value,
-            namespace=NAMESPACE,
-            default_dimensions=cleaned,
+        with (
+            _ONE_LINE,
+            single_metric(
+                name=name,
+                unit=MetricUnit(METRICS[name][0]),
+                value=value,
+                namespace=NAMESPACE,
+                default_dimensions=cleaned,
+            ),
         ):
             pass
 

@@ -58,7 +58,7 @@ from guiderail.ports import (
     Policies,
     Remembered,
 )
-from guiderail.services.outbox import TOPIC, channel_named, channels_of, delivery_of
+from guiderail.services.outbox import QUIET, TOPIC, channel_named, channels_of, delivery_of
 from guiderail.services.own_incidents import own_judgement, own_ledger, see
 
 LEASE = timedelta(seconds=150)
@@ -195,7 +195,11 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
                 failed = ChannelFailedError(delivery.error or f"{channel.name} does not answer")
                 return self._give_up(ref, known, policy, Reason.GIVEN_UP, failed, now)
             return self._wait(ref, delivery, Reason.CIRCUIT_OPEN, pause, now)
-        if pause and known.channel.failures >= policy.delivery.breaker_failures:
+        if delivery.attempts >= terms.attempts:
+            # its worker died at it each time
+            failed = ChannelFailedError(delivery.error or "no try of it came to an end")
+            return self._give_up(ref, known, policy, Reason.GIVEN_UP, failed, now)
+        if pause and known.channel.failures >= terms.breaker_failures:
             # one delivery tries whether the channel works again, the others wait for what it finds
             trial = replace(known.channel, open_until=now + LEASE)
             try:
@@ -223,14 +227,18 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             next_attempt_at=None,
         )
         thread = _number_of(channel, known.notification)
-        try:
-            claimed = self.outbox.claim(known.delivery, sending, ref, tokens, thread)
-        except ConflictError:
-            # what was read may be as old as the batch: a newer message may have gone out since
-            there = self.outbox.recall_deliveries([ref]).get(ref.id)
-            if there and there.delivery == known.delivery and _is_superseded(channel, there):
-                return self._supersede(ref, there.delivery)
-            raise
+        for attempt in range(_TRIES):
+            try:
+                claimed = self.outbox.claim(known.delivery, sending, ref, tokens, thread)
+                break
+            except ConflictError:
+                # what was read may be as old as the batch: a newer message may have gone out since
+                there = self.outbox.recall_deliveries([ref]).get(ref.id)
+                is_ours = there is not None and there.delivery == known.delivery
+                if there and is_ours and _is_superseded(channel, there):
+                    return self._supersede(ref, there.delivery)
+                if not is_ours or attempt == _TRIES - 1:
+                    raise
         known = Remembered(claimed, known.notification, known.channel, known.thread)
         receiver = policy.receivers.get(claimed.receiver)
         show_values = receiver.show_values if receiver else False
@@ -243,11 +251,35 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         )
         try:
             receipt = self.channels.send(channel, known.notification, rendering)
-        except ChannelRefusedError as error:
-            return self._give_up(ref, known, policy, Reason.CHANNEL_REFUSED, error, now)
         except ChannelFailedError as error:
             return self._failed(ref, known, policy, error, now)
-        return self._delivered(ref, known, policy, receipt, now)
+        except ChannelRefusedError as error:
+            return self._refused(ref, known, policy, error, now)
+        except Exception as error:
+            # a fault of ours with this one message must not keep it on its way for ever
+            self.journal.error("message not sent", delivery=claimed.id, channel=channel.name)
+            fault = ChannelRefusedError(
+                f"{type(error).__name__} while the message was made or sent",
+                remedy="This is a fault of Guiderail's; its log has the traceback",
+            )
+            return self._refused(ref, known, policy, fault, now)
+        return self._delivered(ref, known, policy, receipt, max(now, self.clock()))
+
+    def _refused(
+        self,
+        ref: DeliveryRef,
+        known: Remembered,
+        policy: Policy,
+        error: ChannelRefusedError,
+        now: datetime,
+    ) -> DeliveryState:
+        if known.channel.open_until:
+            # a refusal is an answer: whoever waits for the channel may ask it
+            heard = self._change_channel(
+                ref, known.channel, lambda state: replace(state, failures=0, open_until=None)
+            )
+            known = Remembered(known.delivery, known.notification, heard, known.thread)
+        return self._give_up(ref, known, policy, Reason.CHANNEL_REFUSED, error, now)
 
     def _delivered(
         self,
@@ -284,8 +316,8 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 self.outbox.keep(claimed, after, ref, thread)
                 return
-            except ConflictError:
-                # another message in the same thread, or OnDue looking at the same row
+            except TransientError:
+                # another message in the same thread, or OnDue looking at the same row, or throttling
                 there = self.outbox.recall_deliveries([ref]).get(ref.id)
                 is_ours = there is not None and there.delivery.version == claimed.version
                 if not is_ours or attempt == _TRIES - 1:
@@ -300,9 +332,8 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         now: datetime,
     ) -> DeliveryState:
         delivery, terms = known.delivery, policy.delivery
-        delay = error.retry_after
-        if delay is None:
-            delay = min(LONGEST_BACKOFF, 2.0**delivery.attempts) * (0.5 + self.chance() / 2)
+        backoff = min(LONGEST_BACKOFF, 2.0**delivery.attempts) * (0.5 + self.chance() / 2)
+        delay = max(error.retry_after or 0.0, backoff)
         at = now + timedelta(seconds=delay)
         paused = self._pause(ref, known.channel, policy, error, now)
         known = Remembered(delivery, known.notification, paused, known.thread)
@@ -357,8 +388,10 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
     ) -> DeliveryState:
         """Say so where people look, and tell the fallback; a crash in between does all of it again."""
         delivery = known.delivery
-        if known.notification.kind is not MessageKind.TEST:
+        # nothing would ever end an incident about a channel that is no more
+        if known.notification.kind is not MessageKind.TEST and reason is not Reason.CHANNEL_GONE:
             self._open_incident(ref, known.channel, policy, error, now)
+        if known.notification.kind is not MessageKind.TEST:
             self.dead_letters.put(msgspec.json.encode(ref).decode(), error)
         instead = self._fallback(known, policy, error, now)
         after = replace(
@@ -386,7 +419,7 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         self, known: Remembered, policy: Policy, error: GuiderailError, now: datetime
     ) -> Outgoing | None:
         delivery, notification = known.delivery, known.notification
-        if delivery.kind is ChannelKind.BUS or notification.kind is MessageKind.TEST:
+        if delivery.kind is ChannelKind.BUS or notification.kind in (*QUIET, MessageKind.TEST):
             return None
         tried = (*delivery.tried, delivery.receiver)
         receiver = policy.receivers.get(delivery.receiver)
@@ -439,8 +472,14 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             if state.troubled:
                 part = f"delivery {ref.channel}"
                 ledger = own_ledger(self.incidents, self.account, self.region, part)
-                see(self.incidents, ledger, (), policy, part, now)
-            self._change_channel(ref, state, lambda known: ChannelState(version=known.version))
+                see(self.incidents, ledger, (), policy, f"{part} {ref.id} taken", now)
+
+            def recovered(known: ChannelState) -> ChannelState:
+                # trouble that came since it was read stays: a later success ends it
+                troubled = known.troubled and not state.troubled
+                return ChannelState(version=known.version, troubled=troubled)
+
+            self._change_channel(ref, state, recovered)
         except TransientError as error:
             # the next success says it again
             self.journal.warning(
@@ -455,15 +494,14 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         error: GuiderailError,
         now: datetime,
     ) -> None:
-        # first, so that there is no incident that nothing ends
-        if not state.troubled:
-            self._change_channel(ref, state, lambda known: replace(known, troubled=True))
+        # first, and in any case, so that there is no incident that nothing ends
+        self._change_channel(ref, state, lambda known: replace(known, troubled=True))
         part = f"delivery {ref.channel}"
         judgement = own_judgement(_CHECK, ref.channel, str(error), Severity.ERROR)
         for attempt in range(_TRIES):
             ledger = own_ledger(self.incidents, self.account, self.region, part)
             try:
-                see(self.incidents, ledger, (judgement,), policy, part, now)
+                see(self.incidents, ledger, (judgement,), policy, f"{part} {ref.id}", now)
                 return
             except ConflictError:
                 if attempt == _TRIES - 1:
@@ -583,8 +621,12 @@ def _age(delivery: Delivery, at: datetime) -> float:
 
 
 def _number_of(channel: Channel, notification: Notification) -> Thread | None:
-    """What says that this message was sent, where an older one must not follow it."""
-    return Thread(number=notification.number) if channel.kind in _IN_ORDER else None
+    """What says that this message was sent, where an older one must not follow it.
+
+    A quiet change says less than what came before it, and holds back nothing.
+    """
+    in_order = channel.kind in _IN_ORDER and notification.kind not in QUIET
+    return Thread(number=notification.number) if in_order else None
 
 
 def _is_superseded(channel: Channel, known: Remembered) -> bool:

@@ -12,6 +12,7 @@ from guiderail.model.identity import notification_id
 from guiderail.model.message import MessageKind, Notification
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import Channel, ChannelKind, Policy, Route, Severity
+from guiderail.rendering.wording import subject_line
 
 TOPIC = Channel(kind=ChannelKind.TOPIC, name="topic")
 """The stack's topic: the channel of a receiver that has none, and what is left when others fail."""
@@ -27,6 +28,10 @@ MOST_DIGESTED = 60
 
 QUIET = (MessageKind.ACKNOWLEDGED, MessageKind.REMEDIATION)
 """Kinds that ask nobody to do anything."""
+
+
+_NEVER_DIGESTED = (ChannelKind.BUS, ChannelKind.PAGERDUTY, ChannelKind.JSM)
+"""Programs, and tools that open and close incidents of their own by each message."""
 
 
 def channels_of(policy: Policy, receiver: str) -> tuple[Channel, ...]:
@@ -87,7 +92,7 @@ def rate_window(route: Route, now: datetime) -> datetime | None:
 def limited(outgoing: Outgoing, route: Route, sent: int) -> Outgoing:
     """An outgoing message under its route's limit: beyond it people read of it in a digest.
 
-    Programs are told of each at once; critical ones, escalations and quiet changes never wait.
+    Programs and incident tools are told of each at once; critical ones, escalations and quiet changes never wait.
     """
     notification = outgoing.notification
     window = rate_window(route, notification.made_at)
@@ -96,11 +101,11 @@ def limited(outgoing: Outgoing, route: Route, sent: int) -> Outgoing:
     urgent = notification.severity is Severity.CRITICAL or Reason.ESCALATED in notification.reasons
     if urgent or sent < route.at_most.messages:
         return replace(outgoing, window=window)
-    return replace(
-        outgoing,
-        deliveries=tuple(d for d in outgoing.deliveries if d.kind is ChannelKind.BUS),
-        digest_at=window + timedelta(seconds=route.at_most.within),
-    )
+    at_once = tuple(d for d in outgoing.deliveries if d.kind in _NEVER_DIGESTED)
+    if at_once == outgoing.deliveries:
+        return replace(outgoing, window=window)
+    digest_at = window + timedelta(seconds=route.at_most.within)
+    return replace(outgoing, deliveries=at_once, digest_at=digest_at)
 
 
 def digests_of(
@@ -116,9 +121,9 @@ def digests_of(
         for start in range(0, len(listed), MOST_DIGESTED):
             part = listed[start : start + MOST_DIGESTED]
             digest = _digest_of([one.notification for one in part], route, receiver, now)
-            deliveries = tuple(
-                delivery_of(digest, receiver, c) for c in channels_of(policy, receiver)
-            )
+            channels = channels_of(policy, receiver)
+            waited = [c for c in channels if c.kind not in _NEVER_DIGESTED] or channels
+            deliveries = tuple(delivery_of(digest, receiver, c) for c in waited)
             made.append((Outgoing(notification=digest, deliveries=deliveries), part))
     return made
 
@@ -138,7 +143,7 @@ def _digest_of(
         reasons=(Reason.DIGEST,),
         severity=worst[0].severity,
         title=title,
-        subject=f"[Guiderail] {title}"[:99],
+        subject=subject_line(title),
         made_at=now,
         episode=now.isoformat(),
         place=f"route {route}",
