@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from guiderail.adapters.dynamodb import MOST_DUE
 from guiderail.errors import ConflictError, TooLargeToKeepError
 from guiderail.model.delivery import Outgoing
 from guiderail.model.finding import Finding, Subject
@@ -42,7 +41,7 @@ from guiderail.model.policy import Severity
 from guiderail.model.record import RunRecord
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
-from guiderail.ports import Due, Incidents
+from guiderail.ports import MOST_DUE, Due, Incidents
 
 T0 = datetime(2026, 9, 1, 6, tzinfo=UTC)
 SCOPE = Scope(

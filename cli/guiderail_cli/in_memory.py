@@ -30,16 +30,11 @@ from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice, 
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
-from guiderail.ports import Due, PolicyInForce, Remembered
+from guiderail.ports import MOST_DUE, MOST_OVERDUE, Due, PolicyInForce, Remembered
+from guiderail.services.alerting import recorded_values
 
 MOST_ACTIONS = 100
 """Rows of one commit: what a transaction of DynamoDB takes."""
-
-MOST_DUE = 1000
-"""Due rows that one call hands out."""
-
-MOST_OVERDUE = 500
-"""Overdue deliveries that one call hands out."""
 
 _Key = tuple[datetime, str, str]
 _Row = Notice | Outgoing | str
@@ -108,8 +103,6 @@ class InMemoryIncidents:
 
     def run(self, job_arn: str) -> Mapping[str, Any] | None:
         """What is recorded of a job's newest run."""
-        from guiderail.adapters.dynamodb import recorded_values
-
         with self._lock:
             found = [r for key, r in self.runs.items() if key.rpartition("#")[0] == job_arn]
         newest = max(found, key=lambda record: record.recorded_at, default=None)

@@ -34,6 +34,12 @@ from guiderail.model.policy import Channel, Policy
 from guiderail.model.record import RunRecord
 from guiderail.reports.run_files import Files
 
+MOST_DUE = 1000
+"""Due rows that one call of ``Incidents.due`` hands out."""
+
+MOST_OVERDUE = 500
+"""Deliveries that one call of ``Deliveries.overdue`` hands out."""
+
 
 class PolicyInForce(msgspec.Struct, frozen=True):
     """The policy to judge by; ``trouble`` is set where it is not the one that was pushed last."""
@@ -162,7 +168,7 @@ class Incidents(Protocol):
     def due(self, until: datetime) -> Due:
         """What waits and is due, oldest first.
 
-        At most a thousand at once; call again until there is nothing.
+        At most ``MOST_DUE`` at once; call again until there is nothing.
         """
         ...
 
@@ -257,7 +263,7 @@ class Deliveries(Protocol):
     def overdue(self, now: datetime) -> Sequence[DeliveryRef]:
         """Deliveries that are not over and have to be looked at, whatever became of them in the queue.
 
-        At most five hundred, oldest first.
+        At most ``MOST_OVERDUE``, oldest first.
         """
         ...
 

@@ -48,10 +48,7 @@ from guiderail.model.delivery import (
 )
 from guiderail.model.message import Notification, Thread
 from guiderail.model.notice import AuditEntry
-from guiderail.ports import Remembered
-
-MOST_OVERDUE = 500
-"""Overdue deliveries that one call hands out."""
+from guiderail.ports import MOST_OVERDUE, Remembered
 
 _THREAD_DAYS = 30
 """Longer than an episode that nobody hears of any more."""
@@ -264,7 +261,10 @@ class DynamoDeliveries:
             "expires_at": expiry(feedback.at, self._audit_days),
         }
         with suppress(ConflictError):
-            actions = [self._table.put_after(0, row), self._table.put(self._audit_item(audit))]
+            actions = [
+                self._table.put_after(0, row),
+                self._table.put(audit_item(audit, self._audit_days)),
+            ]
             complain(what, self._table.transact(what, actions))
 
     def feedback(self, since: datetime) -> Iterator[Feedback]:
@@ -279,7 +279,9 @@ class DynamoDeliveries:
     def keep_audit(self, entry: AuditEntry) -> None:
         """Keep an audit entry of something that changed nothing else: one TransactWriteItems."""
         what = f"keep audit entry {entry.id}"
-        complain(what, self._table.transact(what, [self._table.put(self._audit_item(entry))]))
+        complain(
+            what, self._table.transact(what, [self._table.put(audit_item(entry, self._audit_days))])
+        )
 
     def _actions(self, before: Delivery, after: Delivery, ref: DeliveryRef) -> list[Item]:
         after = replace(after, version=before.version + 1)
@@ -302,13 +304,6 @@ class DynamoDeliveries:
         put["Put"]["ExpressionAttributeNames"] = {"#number": "number"}
         put["Put"]["ExpressionAttributeValues"] = {":number": row["number"]}
         return put
-
-    def _audit_item(self, entry: AuditEntry) -> Item:
-        return {
-            **item_key(f"audit#{entry.subject}", f"{iso(entry.at)}#{entry.id}"),
-            "content": packed(entry, f"audit entry {entry.id}"),
-            "expires_at": expiry(entry.at, self._audit_days),
-        }
 
 
 def outgoing_actions(
@@ -335,6 +330,15 @@ def outgoing_actions(
             turn = _turn_item(ref_of(after, message, after.made_at), after.look_at)
             actions.append(table.put(turn))
     return actions
+
+
+def audit_item(entry: AuditEntry, days: int) -> Item:
+    """An audit entry as it is kept for so many days."""
+    return {
+        **item_key(f"audit#{entry.subject}", f"{iso(entry.at)}#{entry.id}"),
+        "content": packed(entry, f"audit entry {entry.id}"),
+        "expires_at": expiry(entry.at, days),
+    }
 
 
 def digest_key(outgoing: Outgoing) -> Item:

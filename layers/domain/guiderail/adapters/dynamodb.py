@@ -24,7 +24,6 @@ from __future__ import annotations
 import random
 import time
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -32,7 +31,7 @@ from typing import Any
 
 import msgspec
 
-from guiderail.adapters.dynamo_deliveries import digest_key, outgoing_actions
+from guiderail.adapters.dynamo_deliveries import audit_item, digest_key, outgoing_actions
 from guiderail.adapters.dynamo_table import (
     FAILED_CONDITION,
     Item,
@@ -56,14 +55,11 @@ from guiderail.model.notice import (
 )
 from guiderail.model.outcome import Outcome
 from guiderail.model.record import RunRecord
-from guiderail.ports import Due
-from guiderail.services.alerting import brief_findings
+from guiderail.ports import MOST_DUE, Due
+from guiderail.services.alerting import recorded_values
 
 INDEX = "ByListing"
 """The index of ledgers with an incident that is not resolved."""
-
-MOST_DUE = 1000
-"""Due rows that one call hands out."""
 
 _NOT_RECORDED = "attribute_not_exists(pk) OR (outcome = :unreadable AND outcome <> :outcome)"
 """A run recorded as unreadable may be replaced by what it turned out to be."""
@@ -245,7 +241,7 @@ class DynamoIncidents:
         if previous and previous.due_at and previous.due_at != group.due_at:
             actions.append(self._table.delete(_turn_key(previous.due_at, group)))
         if audit:
-            actions.append(self._table.put(self._audit_item(audit)))
+            actions.append(self._table.put(audit_item(audit, self._audit_days)))
         complain(what, self._table.transact(what, actions))
 
     def commit_digest(self, outgoing: Outgoing, instead_of: Sequence[Outgoing]) -> None:
@@ -292,7 +288,7 @@ class DynamoIncidents:
         complain(
             what,
             self._table.transact(
-                what, [self._table.put(row), self._table.put(self._audit_item(audit))]
+                what, [self._table.put(row), self._table.put(audit_item(audit, self._audit_days))]
             ),
         )
 
@@ -362,44 +358,7 @@ class DynamoIncidents:
             self._table.put({**_due_key(notice), "content": packed(notice, f"notice {notice.id}")})
             for notice in notices
         ]
-        return [*actions, self._table.put(self._audit_item(audit))]
-
-    def _audit_item(self, entry: AuditEntry) -> Item:
-        return {
-            **item_key(f"audit#{entry.subject}", f"{iso(entry.at)}#{entry.id}"),
-            "content": packed(entry, f"audit entry {entry.id}"),
-            "expires_at": expiry(entry.at, self._audit_days),
-        }
-
-
-def recorded_values(record: RunRecord) -> dict[str, Any]:
-    """What is kept of a run, as plain values by attribute name; empty texts are left out."""
-    run, reading = record.run, record.reading
-    texts = {
-        "job_arn": run.job_arn,
-        "status": run.status,
-        "outcome": reading.outcome.value,
-        "monitor": reading.monitor.value,
-        "endpoint": run.endpoint,
-        "schedule": run.schedule,
-        "report_uri": run.report_uri,
-        "window_start": run.window_start,
-        "window_end": run.window_end,
-        "ledger": record.ledger,
-        "policy_version": record.policy_version,
-        "retraining": record.retraining.reason.value,
-        "pipeline_execution_arn": record.retraining.execution_arn,
-        "recorded_at": record.recorded_at.isoformat(),
-    }
-    values: dict[str, Any] = {name: value for name, value in texts.items() if value}
-    values["reasons"] = [reason.value for reason in reading.reasons]
-    values["evidence"] = list(reading.evidence)
-    values["findings"] = brief_findings(reading)
-    values["finding_count"] = len(reading.findings)
-    values["judgements"] = dict(Counter(j.reason.value for j in record.judgements))
-    if reading.rows is not None:
-        values["rows"] = reading.rows
-    return values
+        return [*actions, self._table.put(audit_item(audit, self._audit_days))]
 
 
 def _run_key(run_key: str) -> Item:

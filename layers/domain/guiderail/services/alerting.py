@@ -1,10 +1,11 @@
-"""What a run contributes to messages and events."""
+"""What a run contributes to messages, events and records."""
 
 from __future__ import annotations
 
 import json
 import math
 import shlex
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from guiderail.model.finding import Finding
 from guiderail.model.incident import Incident
 from guiderail.model.message import Facts, Link, RunPart
 from guiderail.model.outcome import Outcome, Reason
+from guiderail.model.record import RunRecord
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
 from guiderail.rendering.wording import cut, figure, printable
@@ -233,6 +235,36 @@ def run_detail(run: Run, reading: Reading, retraining: RetrainingDecision) -> di
         "ended_at": run.ended_at.isoformat() if run.ended_at else None,
         "probe": run.is_probe,
     }
+
+
+def recorded_values(record: RunRecord) -> dict[str, Any]:
+    """What is kept of a run, as plain values by attribute name; empty texts are left out."""
+    run, reading = record.run, record.reading
+    texts = {
+        "job_arn": run.job_arn,
+        "status": run.status,
+        "outcome": reading.outcome.value,
+        "monitor": reading.monitor.value,
+        "endpoint": run.endpoint,
+        "schedule": run.schedule,
+        "report_uri": run.report_uri,
+        "window_start": run.window_start,
+        "window_end": run.window_end,
+        "ledger": record.ledger,
+        "policy_version": record.policy_version,
+        "retraining": record.retraining.reason.value,
+        "pipeline_execution_arn": record.retraining.execution_arn,
+        "recorded_at": record.recorded_at.isoformat(),
+    }
+    values: dict[str, Any] = {name: value for name, value in texts.items() if value}
+    values["reasons"] = [reason.value for reason in reading.reasons]
+    values["evidence"] = list(reading.evidence)
+    values["findings"] = brief_findings(reading)
+    values["finding_count"] = len(reading.findings)
+    values["judgements"] = dict(Counter(j.reason.value for j in record.judgements))
+    if reading.rows is not None:
+        values["rows"] = reading.rows
+    return values
 
 
 def brief_findings(reading: Reading) -> list[dict[str, Any]]:

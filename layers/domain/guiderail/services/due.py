@@ -151,8 +151,9 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
                     sources=self._sources(group, its_notices, policy, sources),
                     upstream=upstream,
                 )
-                route = self._route(group, its_notices, policy)
-                settled = self._settle(group, its_notices, route, around, now)
+                looked_at = group or _new_group(its_notices[0])
+                route = routes_for(policy.route, looked_at.labels, looked_at.route)[0]
+                settled = settle(looked_at, its_notices, route, around, now)
                 outgoing = self._outgoing(settled, route, policy, sent)
                 self.incidents.commit_group(
                     group, settled.group, its_notices, outgoing, _audit(settled, policy, now)
@@ -246,20 +247,6 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
                 if key in facts:
                     facts[key] = facts_of_incident(incident, facts[key])
         return replace(group, held=held, facts=facts)
-
-    def _route(self, group: Group | None, notices: list[Notice], policy: Policy) -> Route:
-        group = group or _new_group(notices[0])
-        return routes_for(policy.route, group.labels, group.route)[0]
-
-    def _settle(
-        self,
-        group: Group | None,
-        notices: list[Notice],
-        route: Route,
-        around: Surroundings,
-        now: datetime,
-    ) -> Settled:
-        return settle(group or _new_group(notices[0]), notices, route, around, now)
 
     def _sources(
         self,
