@@ -12,7 +12,7 @@ from guiderail.errors import GuiderailError, RejectedRequestError
 from guiderail.model.delivery import Delivery, DeliveryState
 from guiderail.model.outcome import Reason
 from guiderail.ports import Clock, Deliveries, DeliveryQueue
-from guiderail.rendering.wording import printable
+from guiderail.rendering.wording import counted, printable
 from guiderail.services.explaining import REASON_TEXTS, moment
 from guiderail.services.redelivery import (
     REPLAYED_STATES,
@@ -35,7 +35,7 @@ from guiderail_cli.incident_commands import (
     settings_of,
     span_of,
 )
-from guiderail_cli.printing import counted, on_stdout, print_json, table_of
+from guiderail_cli.printing import on_stdout, print_json, table_of
 from guiderail_cli.stack_outputs import DELIVERIES_QUEUE, RUN_TABLE, find_parts
 
 EXIT_DIFFERENCE, EXIT_REFUSED = 1, 3

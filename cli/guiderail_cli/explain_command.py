@@ -15,7 +15,7 @@ from guiderail.model.incident import Incident, Ledger
 from guiderail.model.message import Notification
 from guiderail.model.notice import AuditEntry, Notice
 from guiderail.ports import Deliveries, Incidents
-from guiderail.rendering.wording import printable
+from guiderail.rendering.wording import counted, printable
 from guiderail.services.acts import Acts
 from guiderail.services.explaining import (
     Explanation,
@@ -44,7 +44,7 @@ from guiderail_cli.incident_commands import (
     refusals,
     silence_of,
 )
-from guiderail_cli.printing import counted, print_json
+from guiderail_cli.printing import print_json
 
 ENTRIES = 400
 """Audit entries that are read of one ledger, group or silence: more than two weeks of hourly runs."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from guiderail.errors import ConflictError, NotFoundError, RejectedRequestError
 from guiderail.model.outcome import MonitorKind
-from guiderail.rendering.wording import printable
+from guiderail.rendering.wording import counted, printable
 from rich.console import Console
 from rich.markup import escape
 
 from guiderail_cli.incident_commands import caller, connect, refusals, span_of
-from guiderail_cli.printing import counted, on_stdout, print_json, table_of
+from guiderail_cli.printing import on_stdout, print_json, table_of
 from guiderail_cli.stack_outputs import POLICY_BUCKET, find_parts
 
 if TYPE_CHECKING:

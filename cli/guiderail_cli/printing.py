@@ -15,11 +15,6 @@ def print_json(document: object) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
 
 
-def counted(number: int, noun: str, many: str = "") -> str:
-    """``1 error``, ``2 errors``; ``many`` for a noun that has another plural."""
-    return f"{number} {noun if number == 1 else many or f'{noun}s'}"
-
-
 def on_stdout() -> Console:
     """The console for tables, which colours nothing by itself."""
     return Console(highlight=False)

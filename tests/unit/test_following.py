@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from guiderail.model.incident import IncidentState, Ledger
 from guiderail.model.judgement import Judgement
+from guiderail.model.notice import MOST_DECISIONS
 from guiderail.model.outcome import MonitorKind, Outcome, Reason
 from guiderail.model.policy import Policy, Receiver, Severity
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading
 from guiderail.reports.run_files import ParsedRun
-from guiderail.services.following import MOST_DECISIONS, Followed, Judged, follow
+from guiderail.services.following import Followed, Judged, follow
 
 from tests import builders as b
 from tests.fakes import ENDED_AT, scope_of

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from guiderail.rendering.wording import printable
+from guiderail.rendering.wording import counted, printable
 
 from guiderail_cli.backtest import charts
 from guiderail_cli.backtest.result import (
@@ -22,7 +22,6 @@ from guiderail_cli.backtest.result import (
     Share,
     Suggestion,
 )
-from guiderail_cli.printing import counted
 
 _CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
-from guiderail.model.policy import Channel, ChannelKind, Policy, Receiver, Route
+from guiderail.model.policy import Channel, ChannelKind, Policy, Receiver
+from guiderail.services.labels import routes_in
 from guiderail.services.outbox import BUS, TOPIC
 
 from guiderail_cli.policy_file.document import Path
@@ -17,12 +18,6 @@ from guiderail_cli.policy_file.values import shown
 
 ALWAYS_DECLARED = "default"
 """The receiver of a policy that names none."""
-
-WITH_REPLIES = (
-    ChannelKind.EMAIL, ChannelKind.TOPIC, ChannelKind.SLACK, ChannelKind.SLACK_WEBHOOK,
-    ChannelKind.TEAMS,
-)  # fmt: skip
-"""Kinds whose messages have buttons or links to answer with."""
 
 ORIGINS = ("slack:", "email:", "link:")
 """How the name of somebody who answers begins."""
@@ -167,7 +162,11 @@ def _comes_back(receivers: Mapping[str, Receiver], name: str) -> bool:
 
 
 def _unused(policy: Policy) -> Iterator[Trouble]:
-    told = set(_told(policy.route))
+    told = {
+        name
+        for route in routes_in(policy.route)
+        for name in (route.receiver, *(step.receiver for step in route.escalation))
+    }
     told.update(step for name in tuple(told) for step in fallbacks(policy.receivers, name))
     for name in policy.receivers:
         if name not in told:
@@ -179,19 +178,12 @@ def _unused(policy: Policy) -> Iterator[Trouble]:
             )
 
 
-def _told(route: Route) -> Iterator[str]:
-    yield route.receiver
-    yield from (step.receiver for step in route.escalation)
-    for child in route.routes:
-        yield from _told(child)
-
-
 def _replies(policy: Policy, declared: bool) -> Iterator[Trouble]:
     channels = [c for r in policy.receivers.values() for c in r.channels]
     if not declared:
         for name, receiver in policy.receivers.items():
             for place, channel in enumerate(receiver.channels):
-                if channel.kind in WITH_REPLIES:
+                if channel.kind.takes_replies:
                     yield Trouble(
                         Level.WARNING,
                         ("receivers", name, "channels", place),

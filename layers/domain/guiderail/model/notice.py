@@ -150,6 +150,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lines: tuple[str, ...] = ()
 
 
+MOST_DECISIONS = 100
+"""Decisions of one audit entry; the rest are counted."""
+
+
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was decided at one moment: by a run, by the clock, or by a person (``actor``, ``origin``).
 

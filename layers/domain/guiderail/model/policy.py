@@ -219,7 +219,23 @@ class ChannelKind(StrEnum):
     @property
     def keeps_incidents(self) -> bool:
         """Whether the channel has an incident of its own for each episode, which messages update."""
-        return self in (ChannelKind.SLACK, ChannelKind.PAGERDUTY, ChannelKind.JSM)
+        return self is ChannelKind.SLACK or self.is_incident_tool
+
+    @property
+    def is_incident_tool(self) -> bool:
+        """Whether each message opens, changes or ends an incident there, so that their order counts."""
+        return self in (ChannelKind.PAGERDUTY, ChannelKind.JSM)
+
+    @property
+    def takes_replies(self) -> bool:
+        """Whether its messages have buttons or links to answer with."""
+        return self in (
+            ChannelKind.EMAIL,
+            ChannelKind.TOPIC,
+            ChannelKind.SLACK,
+            ChannelKind.SLACK_WEBHOOK,
+            ChannelKind.TEAMS,
+        )
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

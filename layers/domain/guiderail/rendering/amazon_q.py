@@ -20,7 +20,7 @@ from typing import Any
 from guiderail.model.message import MessageKind, Notification, Rendering, Row, RunPart
 from guiderail.rendering import plain_text
 from guiderail.rendering.escaping import clipped, copyable, defanged, safe_link
-from guiderail.rendering.measured import measured, moment
+from guiderail.rendering.measured import explain, measured, moment
 from guiderail.rendering.wording import cut
 
 # lengths of ours, below what chats show at once: the guide's tables name none
@@ -169,8 +169,8 @@ def _steps(notification: Notification, rendering: Rendering) -> Iterator[str]:
     command = copyable(notification.runs[-1].command) if notification.runs else ""
     if command and not _NOT_IN_CODE.search(command):
         yield f"`{command}`"
-    if plain_text.has_group(notification):
-        yield f"`guiderail explain {chat_text(notification.group)}`"
+    if explained := explain(notification):
+        yield f"`{chat_text(explained)}`"
 
 
 def _resources(notification: Notification) -> list[str]:

@@ -33,7 +33,7 @@ from guiderail.rendering.escaping import (
     html_text,
     safe_link,
 )
-from guiderail.rendering.measured import measured, moment, shares
+from guiderail.rendering.measured import explain, measured, moment, shares
 from guiderail.rendering.wording import figure
 
 MOST_BYTES = 90_000
@@ -401,12 +401,13 @@ def _command(command: str) -> str:
 
 
 def _footer(notification: Notification) -> str:
-    if not plain_text.has_group(notification):
+    command = explain(notification)
+    if not command:
         return ""
     return (
         '<p class="faint line" style="margin:16px 0 0;padding-top:10px;border-top:1px solid #d5dae0;'
         'color:#59636e;font-size:13px">All of it: '
-        f"<code>guiderail explain {html_text(notification.group)}</code></p>\n"
+        f"<code>{html_text(command)}</code></p>\n"
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from guiderail.model.message import MessageKind, Notification, Rendering, Row, RunPart
 from guiderail.rendering.escaping import clipped, clipped_bytes, copyable, defanged, safe_link
-from guiderail.rendering.measured import measured, moment, shares
+from guiderail.rendering.measured import explain, measured, moment, shares
 from guiderail.rendering.wording import cut
 
 MOST_BYTES = 100_000
@@ -77,7 +77,7 @@ def where_the_rest_is(notification: Notification) -> tuple[str, str]:
     """Where incidents are that have no row: a link to the newest report if there is one, and a command."""
     links = (link.url for run in reversed(notification.runs) for link in run.links)
     url = next((url for url in links if safe_link(url)), "")
-    return url, f"guiderail explain {notification.group}"
+    return url, explain(notification)
 
 
 def rows_heading(notification: Notification) -> str:
@@ -112,11 +112,6 @@ def window(run: RunPart) -> str:
     if not run.window_start and not run.window_end:
         return "unknown"
     return f"{run.window_start or 'unknown'} to {run.window_end or 'unknown'}"
-
-
-def has_group(notification: Notification) -> bool:
-    """Whether the message is of a group that ``guiderail explain`` knows."""
-    return notification.kind not in (MessageKind.TEST, MessageKind.DIGEST)
 
 
 def _heading(notification: Notification, rendering: Rendering) -> Iterator[str]:
@@ -230,9 +225,8 @@ def _run(run: RunPart, said: str) -> Iterator[str]:
 
 
 def _footer(notification: Notification) -> Sequence[str]:
-    if not has_group(notification):
-        return ()
-    return ("", f"{'All of it:':<{_LABEL}}guiderail explain {notification.group}")
+    command = explain(notification)
+    return ("", f"{'All of it:':<{_LABEL}}{command}") if command else ()
 
 
 def _begin(heading: str) -> Iterable[str]:

@@ -21,6 +21,11 @@ def figure(value: float | None, unit: str | None) -> str:
     return f"{value:.6g}"
 
 
+def counted(number: int, noun: str, many: str = "") -> str:
+    """``1 error``, ``2 errors``; ``many`` for a noun that has another plural."""
+    return f"{number} {noun if number == 1 else many or f'{noun}s'}"
+
+
 def printable(line: str) -> str:
     """A line without control characters and of bounded length: names in reports are anybody's."""
     kept = line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)

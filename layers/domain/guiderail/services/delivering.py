@@ -73,16 +73,7 @@ _MOST_DOUBLINGS = 10
 _LOOK_AFTER = timedelta(minutes=5)
 _TRIES = 5
 
-_ANSWERED_BY_LINK = (
-    ChannelKind.EMAIL,
-    ChannelKind.TOPIC,
-    ChannelKind.TEAMS,
-    ChannelKind.SLACK_WEBHOOK,
-)
 _SHOW_PICTURES = (ChannelKind.EMAIL, ChannelKind.SLACK)
-_IN_ORDER = (ChannelKind.PAGERDUTY, ChannelKind.JSM)
-"""An older message after a newer one would open there again what is over."""
-
 _ANSWERABLE = (
     MessageKind.NEWS,
     MessageKind.REPEAT,
@@ -529,13 +520,12 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
     def _replies(
         self, notification: Notification, channel: Channel, policy: Policy, now: datetime
     ) -> tuple[tuple[Reply, ...], tuple[ReplyToken, ...]]:
-        answerable = channel.kind in (*_ANSWERED_BY_LINK, ChannelKind.SLACK)
         incidents = tuple(
             row.incident for row in notification.rows if row.state is not RowState.OVER
         )
-        if not (self.reply_url and answerable and incidents and policy.replies.allowed):
+        if not (channel.kind.takes_replies and notification.kind in _ANSWERABLE and incidents):
             return (), ()
-        if notification.kind not in _ANSWERABLE:
+        if not (self.reply_url and policy.replies.allowed):
             return (), ()
         replies, tokens = [], []
         for action in ReplyAction:
@@ -621,17 +611,17 @@ def _age(delivery: Delivery, at: datetime) -> float:
 
 
 def _number_of(channel: Channel, notification: Notification) -> Thread | None:
-    """What says that this message was sent, where an older one must not follow it.
+    """What says that this message was sent, where an older one would open again what is over.
 
     A quiet change says less than what came before it, and holds back nothing.
     """
-    in_order = channel.kind in _IN_ORDER and notification.kind not in QUIET
+    in_order = channel.kind.is_incident_tool and notification.kind not in QUIET
     return Thread(number=notification.number) if in_order else None
 
 
 def _is_superseded(channel: Channel, known: Remembered) -> bool:
     newest = known.thread.number if known.thread else 0
-    return channel.kind in _IN_ORDER and newest > known.notification.number
+    return channel.kind.is_incident_tool and newest > known.notification.number
 
 
 def _note(delivery: Delivery) -> str:

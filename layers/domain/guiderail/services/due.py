@@ -19,7 +19,7 @@ from guiderail.model.delivery import DeliveryRef, Outgoing, ref_of
 from guiderail.model.identity import digest
 from guiderail.model.incident import Ledger, ledger_of
 from guiderail.model.judgement import Judgement
-from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice
+from guiderail.model.notice import MOST_DECISIONS, AuditEntry, Group, InhibitionSource, Notice
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import LifeCycle, Policy, Route, Severity, Upstream
 from guiderail.ports import (
@@ -371,7 +371,7 @@ def _audit(settled: Settled, policy: Policy, now: datetime) -> AuditEntry | None
         what="told" if told else "held",
         policy_version=policy.version,
         counts=dict(Counter(decision.reason.value for decision in settled.decisions)),
-        decisions=settled.decisions[:100],
+        decisions=settled.decisions[:MOST_DECISIONS],
         run={"notifications": told} if told else {},
     )
 

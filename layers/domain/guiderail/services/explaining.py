@@ -17,7 +17,7 @@ from guiderail.model.incident import Incident, IncidentState, Ledger, Scope, led
 from guiderail.model.notice import AuditEntry, Decision, Group, Held, Notice, Silence
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import UNHEALTHY_CHECKS, LifeCycle
-from guiderail.rendering.wording import figure, printable
+from guiderail.rendering.wording import counted, figure, printable
 from guiderail.services.incident_cycle import clean_runs, runs_with_finding
 from guiderail.services.upstream import UPSTREAM_CHECK
 
@@ -435,10 +435,6 @@ def _because(reason: Reason, text: str = "", **fields: Any) -> Fact:
     return Fact(text=printable(text), reason=reason, meaning=REASON_TEXTS[reason], **fields)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _pairs(values: Mapping[str, str]) -> str:
     return printable(", ".join(f"{k}={v}" for k, v in sorted(values.items()))) or "everything"
 
@@ -481,7 +477,7 @@ def _standing(incident: Incident) -> Iterable[Fact]:
         if value:
             yield Fact(text=f"{what}: {printable(value)}.")
     if incident.members:
-        yield Fact(text=f"It stands for {_counted(len(incident.members), 'incident')}:")
+        yield Fact(text=f"It stands for {counted(len(incident.members), 'incident')}:")
         for member in incident.members:
             yield Fact(text="one of them", about=member)
 
@@ -503,8 +499,8 @@ def _measured(ledger: Ledger, incident: Incident, decided: Sequence[Fact]) -> It
         values = ", ".join(figure(value, unit) for value in incident.values)
         yield Fact(text=f"Values, oldest first: {values} ({_trend(incident)}).")
     yield Fact(
-        text=f"Seen {_counted(incident.times_seen, 'time')}, first {moment(incident.first_seen)}, "
-        f"last {moment(incident.last_seen)}; {_counted(incident.occurrence, 'occurrence')}."
+        text=f"Seen {counted(incident.times_seen, 'time')}, first {moment(incident.first_seen)}, "
+        f"last {moment(incident.last_seen)}; {counted(incident.occurrence, 'occurrence')}."
     )
     yield Fact(
         text=f"Schedule {printable(ledger.scope.schedule)}, account {ledger.scope.account}, "
@@ -548,7 +544,7 @@ def _counting(ledger: Ledger, incident: Incident, life_cycle: LifeCycle) -> Iter
     if incident.state.is_firing:
         clean = clean_runs(ledger.runs, incident)
         yield Fact(
-            text=f"{_counted(clean, 'clean run')} since it was last seen; "
+            text=f"{counted(clean, 'clean run')} since it was last seen; "
             f"{life_cycle.resolve_after} in a row resolve it. Missing or unhealthy runs do not count."
         )
     elif incident.state is IncidentState.RESOLVED and incident.changed_at:
@@ -556,7 +552,7 @@ def _counting(ledger: Ledger, incident: Incident, life_cycle: LifeCycle) -> Iter
         yield Fact(text=f"Seen again until {moment(until)}, it opens again; later it opens anew.")
     if incident.changes:
         yield Fact(
-            text=f"Opened or ended {_counted(len(incident.changes), 'time')} lately; "
+            text=f"Opened or ended {counted(len(incident.changes), 'time')} lately; "
             f"{life_cycle.flap_changes} times within {_hours(life_cycle.flap_window)} are flapping."
         )
 
@@ -633,12 +629,12 @@ class _Counts(msgspec.Struct, frozen=True):
             clean = clean_runs(
                 until, msgspec.structs.replace(incident, seen=tuple(seen), unknown=())
             )
-            return f"{_counted(clean, 'clean run')}, {self.life_cycle.resolve_after} needed"
+            return f"{counted(clean, 'clean run')}, {self.life_cycle.resolve_after} needed"
         return ""
 
 
 def _runs(number: int, incident: Incident) -> str:
-    return _counted(number, "run" if incident.check in UNHEALTHY_CHECKS else "judged run")
+    return counted(number, "run" if incident.check in UNHEALTHY_CHECKS else "judged run")
 
 
 def _collapsed(facts: Sequence[Fact]) -> tuple[Fact, ...]:
@@ -715,12 +711,12 @@ def _groups_now(
 def _group_facts(group: Group, now: datetime) -> Iterable[Fact]:
     if group.last_told_at:
         yield Fact(
-            text=f"Told {_counted(group.messages, 'time')}, last at {moment(group.last_told_at)}."
+            text=f"Told {counted(group.messages, 'time')}, last at {moment(group.last_told_at)}."
         )
     else:
         yield Fact(text="Nobody has been told anything yet.")
     if group.escalated:
-        yield _because(Reason.ESCALATED, f"{_counted(group.escalated, 'escalation step')} taken.")
+        yield _because(Reason.ESCALATED, f"{counted(group.escalated, 'escalation step')} taken.")
     if group.due_at:
         when = "is due" if group.due_at <= now else f"comes in {span(group.due_at - now)}"
         yield Fact(text=f"Its next turn {when}, at {moment(group.due_at)}.")
@@ -775,10 +771,10 @@ def _findings_of(record: Mapping[str, Any]) -> Iterable[Fact]:
     """What the run's record counts, for a run that nothing was decided about or whose audit is gone."""
     count = int(record.get("finding_count") or 0)
     yield Fact(
-        text=f"{_counted(count, 'finding')} in the report, and no decision about one on record."
+        text=f"{counted(count, 'finding')} in the report, and no decision about one on record."
     )
     for code, number in (record.get("judgements") or {}).items():
-        yield _reason(str(code), text=_counted(int(number), "finding"))
+        yield _reason(str(code), text=counted(int(number), "finding"))
 
 
 def _state_now(scope: Scope, incident: Incident) -> Fact:
@@ -787,6 +783,6 @@ def _state_now(scope: Scope, incident: Incident) -> Fact:
     return _because(
         incident.reason,
         f"{incident.check} of {named(incident)}: {incident.state}{by}{flapping}, "
-        f"severity {incident.severity}, seen {_counted(incident.times_seen, 'time')}",
+        f"severity {incident.severity}, seen {counted(incident.times_seen, 'time')}",
         about=incident.id,
     )

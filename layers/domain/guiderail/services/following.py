@@ -29,7 +29,7 @@ from guiderail.model.incident import (
 from guiderail.model.job import MonitoringSchedule, ProcessingJob
 from guiderail.model.judgement import Judgement
 from guiderail.model.message import Distribution, Facts
-from guiderail.model.notice import AuditEntry, Decision, InhibitionSource, Notice
+from guiderail.model.notice import MOST_DECISIONS, AuditEntry, Decision, InhibitionSource, Notice
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
@@ -47,9 +47,6 @@ from guiderail.services.tightening import tightening_places
 
 _TRIES = 10
 """Attempts at a ledger that others write at the same moment; then the message comes again."""
-
-MOST_DECISIONS = 100
-"""Decisions of one run that the audit keeps in full, the worst first; all are counted."""
 
 _JUDGED = (Outcome.CLEAN, Outcome.VIOLATIONS)
 _BY_ROWS = (Outcome.CLEAN, Outcome.TOO_FEW_ROWS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from guiderail.model.incident import Incident, Scope
@@ -90,6 +90,11 @@ def routes_for(root: Route, labels: Mapping[str, str], named: str = "") -> tuple
 
 def route_named(root: Route, name: str) -> Route | None:
     """Find a route anywhere in the tree."""
-    if root.name == name:
-        return root
-    return next((found for r in root.routes if (found := route_named(r, name))), None)
+    return next((route for route in routes_in(root) if route.name == name), None)
+
+
+def routes_in(root: Route) -> Iterator[Route]:
+    """All routes of a tree, each before its children."""
+    yield root
+    for child in root.routes:
+        yield from routes_in(child)

@@ -30,10 +30,6 @@ QUIET = (MessageKind.ACKNOWLEDGED, MessageKind.REMEDIATION)
 """Kinds that ask nobody to do anything."""
 
 
-_NEVER_DIGESTED = (ChannelKind.BUS, ChannelKind.PAGERDUTY, ChannelKind.JSM)
-"""Programs, and tools that open and close incidents of their own by each message."""
-
-
 def channels_of(policy: Policy, receiver: str) -> tuple[Channel, ...]:
     """The channels of a receiver; the stack's topic where it has none or is not known."""
     known = policy.receivers.get(receiver)
@@ -101,7 +97,7 @@ def limited(outgoing: Outgoing, route: Route, sent: int) -> Outgoing:
     urgent = notification.severity is Severity.CRITICAL or Reason.ESCALATED in notification.reasons
     if urgent or sent < route.at_most.messages:
         return replace(outgoing, window=window)
-    at_once = tuple(d for d in outgoing.deliveries if d.kind in _NEVER_DIGESTED)
+    at_once = tuple(d for d in outgoing.deliveries if _hears_at_once(d.kind))
     if at_once == outgoing.deliveries:
         return replace(outgoing, window=window)
     digest_at = window + timedelta(seconds=route.at_most.within)
@@ -122,10 +118,14 @@ def digests_of(
             part = listed[start : start + MOST_DIGESTED]
             digest = _digest_of([one.notification for one in part], route, receiver, now)
             channels = channels_of(policy, receiver)
-            waited = [c for c in channels if c.kind not in _NEVER_DIGESTED] or channels
+            waited = [c for c in channels if not _hears_at_once(c.kind)] or channels
             deliveries = tuple(delivery_of(digest, receiver, c) for c in waited)
             made.append((Outgoing(notification=digest, deliveries=deliveries), part))
     return made
+
+
+def _hears_at_once(kind: ChannelKind) -> bool:
+    return kind is ChannelKind.BUS or kind.is_incident_tool
 
 
 def _digest_of(

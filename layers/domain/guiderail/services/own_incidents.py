@@ -12,14 +12,12 @@ from guiderail.model.finding import Finding, Subject
 from guiderail.model.identity import digest
 from guiderail.model.incident import Change, Ledger, LedgerRun, Scope
 from guiderail.model.judgement import Effective, Judgement
-from guiderail.model.notice import AuditEntry, Decision
+from guiderail.model.notice import MOST_DECISIONS, AuditEntry, Decision
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import SELF_MONITOR, Policy, Severity
 from guiderail.ports import Incidents
 from guiderail.services.incident_cycle import observe
 from guiderail.services.notices import Telling, notices_of, with_groups
-
-MOST_DECISIONS = 100
 
 
 def own_judgement(check: str, about: str, description: str, severity: Severity) -> Judgement:

@@ -19,10 +19,10 @@ from guiderail.model.message import (
     RowState,
 )
 from guiderail.model.outcome import Direction, Reason
-from guiderail.model.policy import Policy, Route, Severity
+from guiderail.model.policy import Policy, Severity
 from guiderail.ports import Clock, Deliveries, DeliveryQueue
 from guiderail.rendering.wording import subject_line
-from guiderail.services.labels import route_named
+from guiderail.services.labels import route_named, routes_in
 from guiderail.services.outbox import outgoing_of
 
 _BETWEEN_LOOKS = 1.0
@@ -39,7 +39,7 @@ def receivers_of_route(policy: Policy, name: str) -> tuple[str, ...]:
     """
     route = route_named(policy.route, name)
     if route is None:
-        known = ", ".join(r.name for r in _all_routes(policy.route))
+        known = ", ".join(r.name for r in routes_in(policy.route))
         raise NotFoundError(f"the policy has no route {name}", remedy=f"Its routes are {known}")
     return tuple(dict.fromkeys((route.receiver, *(step.receiver for step in route.escalation))))
 
@@ -50,19 +50,13 @@ def known_receiver(policy: Policy, name: str) -> tuple[str, ...]:
     Raises:
         NotFoundError: It does not.
     """
-    told = (who for r in _all_routes(policy.route) for who in receivers_of_route(policy, r.name))
+    told = (who for r in routes_in(policy.route) for who in receivers_of_route(policy, r.name))
     known = dict.fromkeys((*policy.receivers, *told))
     if name not in known:
         raise NotFoundError(
             f"the policy has no receiver {name}", remedy=f"Its receivers are {', '.join(known)}"
         )
     return (name,)
-
-
-def _all_routes(route: Route) -> Iterator[Route]:
-    yield route
-    for child in route.routes:
-        yield from _all_routes(child)
 
 
 def probe(receiver: str, route: str, by: str, now: datetime) -> Notification:
