@@ -535,6 +535,7 @@ def test_an_error_of_ours_leaves_the_message_in_the_queue(step: str, error: Guid
     cloud.failures[step] = [error]
     with pytest.raises(type(error)):
         cloud.deliver_all()
+    assert error.code in {fields.get("reason") for _, fields in cloud.lines}
     cloud.pass_time(minutes=10)
     assert delivery(cloud, "team/webhook").state is DeliveryState.DELIVERED
 

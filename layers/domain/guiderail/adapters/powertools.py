@@ -11,7 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from guiderail.observability import METRICS, NAMESPACE
 
 _ONE_LINE = threading.Lock()
-"""Powertools prints a record and its line break one after the other: threads must not come between."""
+"""Metrics are printed with their line break after them: no thread's line, of either kind, comes between."""
 
 
 class EmfMeter:
@@ -42,15 +42,18 @@ class StructuredJournal:
 
     def info(self, message: str, **fields: object) -> None:
         """Log a decision."""
-        self._logger.info(message, extra=fields, stacklevel=3)
+        with _ONE_LINE:
+            self._logger.info(message, extra=fields, stacklevel=3)
 
     def warning(self, message: str, **fields: object) -> None:
         """Log what somebody may have to look at."""
-        self._logger.warning(message, extra=fields, stacklevel=3)
+        with _ONE_LINE:
+            self._logger.warning(message, extra=fields, stacklevel=3)
 
     def error(self, message: str, **fields: object) -> None:
         """Log an error that is being handled, with its traceback."""
-        self._logger.exception(message, extra=fields, stacklevel=3)
+        with _ONE_LINE:
+            self._logger.exception(message, extra=fields, stacklevel=3)
 
 
 def _dimension(text: str) -> str:

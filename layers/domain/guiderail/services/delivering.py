@@ -33,6 +33,7 @@ from guiderail.model.delivery import (
     ref_of,
     token_digest,
 )
+from guiderail.model.judgement import Judgement
 from guiderail.model.message import (
     MessageKind,
     Notification,
@@ -136,6 +137,20 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         return lambda body: self._handle(body, known)
 
     def _handle(self, body: str, recalled: Mapping[str, Remembered] | None) -> DeliveryState | None:
+        try:
+            return self._handled(body, recalled)
+        except TransientError as error:
+            self.journal.warning("message will come again", reason=error.code, error=str(error))
+            raise
+        except Exception as error:
+            # a bug, or a permission that is missing, loses no message; the log has to say why it stays
+            reason = error.code if isinstance(error, GuiderailError) else "unexpected_error"
+            self.journal.error("delivery not handled", reason=reason)
+            raise
+
+    def _handled(
+        self, body: str, recalled: Mapping[str, Remembered] | None
+    ) -> DeliveryState | None:
         try:
             ref = _REF.decode(body)
         except msgspec.MsgspecError as exc:
@@ -461,9 +476,7 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         """A channel works again: its breaker closes, and an incident about it ends."""
         try:
             if state.troubled:
-                part = f"delivery {ref.channel}"
-                ledger = own_ledger(self.incidents, self.account, self.region, part)
-                see(self.incidents, ledger, (), policy, f"{part} {ref.id} taken", now)
+                self._see_channel(ref, (), policy, "taken", now)
 
             def recovered(known: ChannelState) -> ChannelState:
                 # trouble that came since it was read stays: a later success ends it
@@ -487,12 +500,23 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
     ) -> None:
         # first, and in any case, so that there is no incident that nothing ends
         self._change_channel(ref, state, lambda known: replace(known, troubled=True))
-        part = f"delivery {ref.channel}"
         judgement = own_judgement(_CHECK, ref.channel, str(error), Severity.ERROR)
+        self._see_channel(ref, (judgement,), policy, "given up", now)
+
+    def _see_channel(
+        self,
+        ref: DeliveryRef,
+        judgements: Sequence[Judgement],
+        policy: Policy,
+        what: str,
+        now: datetime,
+    ) -> None:
+        """Let the channel's own ledger see what became of a delivery over it."""
+        part = f"delivery {ref.channel}"
         for attempt in range(_TRIES):
             ledger = own_ledger(self.incidents, self.account, self.region, part)
             try:
-                see(self.incidents, ledger, (judgement,), policy, f"{part} {ref.id}", now)
+                see(self.incidents, ledger, judgements, policy, f"{part} {ref.id} {what}", now)
                 return
             except ConflictError:
                 if attempt == _TRIES - 1:
