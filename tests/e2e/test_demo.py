@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,12 @@ def test_runs_that_cannot_be_read_are_a_set_up_problem(tmp_path: Path) -> None:
 def test_nothing_is_left_however_the_demo_ends(tmp_path: Path, ended_by: signal.Signals) -> None:
     temporary = tmp_path / "temporary"
     process = subprocess.Popen(
-        [*DEMO, "--json"], env=environment(temporary), stdout=subprocess.PIPE, text=True
+        [*DEMO, "--json"],
+        env=environment(temporary),
+        stdout=subprocess.PIPE,
+        text=True,
+        # as from a terminal: a shell's background jobs, and what they start, ignore Ctrl-C
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     first = json.loads(process.stdout.readline())
