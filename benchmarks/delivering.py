@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 from guiderail import bootstrap
+from guiderail.adapters.channels import AT_ONCE
 from guiderail.model.delivery import DeliveryRef, Outgoing, ref_of
 from guiderail.model.message import Notification
 from guiderail.model.policy import Channel, ChannelKind, Policy, Receiver, Replies
@@ -34,7 +35,6 @@ from benchmarks.functions_here import as_deployed
 from benchmarks.parsing import SHOWING_POLICY, decide, files_of_a_run
 from benchmarks.result import Result, of_pairs
 from benchmarks.stub_aws import StubAws, batch_of
-from functions.deliver.app import AT_ONCE
 from functions.deliver.app import handler as deliver
 
 DELIVERIES = 1_000
@@ -42,7 +42,7 @@ LATENCY = 0.05
 """Seconds that the sink takes for an answer."""
 
 RECEIVER = "team"
-BATCH = 4
+BATCH = 8
 """Messages that the function is handed at once: the template's BatchSize."""
 
 TARGET = 1.3

@@ -7,11 +7,11 @@ from typing import Any
 from guiderail.bootstrap import deliver
 from guiderail.message_batch import failed_messages
 
-AT_ONCE = 2
-"""Messages of a batch at a time. The function has half a core: more threads would wait for that."""
-
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Handle a batch of messages; those that must come again are named in the answer."""
+    """Handle a batch of messages; those that must come again are named in the answer.
+
+    Each has a thread: while some wait for their channels, the others are claimed or kept.
+    """
     batch = deliver().batch([record["body"] for record in event["Records"]])
-    return failed_messages(event, batch, at_once=AT_ONCE)
+    return failed_messages(event, batch, at_once=len(event["Records"]))

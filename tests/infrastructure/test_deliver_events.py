@@ -33,11 +33,11 @@ app.deliver()
 from guiderail.model.policy import Policy, Route, StoredPolicy
 route = Route(name="a", receiver="b", routes=(Route(name="c", receiver="d"),))
 stored = msgspec.json.encode(StoredPolicy(format=1, source="", policy=Policy(route=route)))
-gate = threading.Barrier(app.AT_ONCE)
+gate = threading.Barrier(8)
 def first():
     gate.wait()
     msgspec.json.decode(stored, type=StoredPolicy)
-threads = [threading.Thread(target=first) for _ in range(app.AT_ONCE)]
+threads = [threading.Thread(target=first) for _ in range(8)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 """
@@ -105,9 +105,9 @@ def test_one_channel_that_hangs_holds_up_no_other(
     app: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (record,) = event("sqs_one.json")["Records"]
-    batch = [record | {"messageId": str(number)} for number in range(app.AT_ONCE)]
+    batch = [record | {"messageId": str(number)} for number in range(8)]
     # each waits until all are there: one after the other, this would break
-    gate = threading.Barrier(app.AT_ONCE, timeout=20)
+    gate = threading.Barrier(len(batch), timeout=20)
     monkeypatch.setattr(app, "deliver", lambda: UseCase(lambda _body: gate.wait()))
     assert app.handler({"Records": batch}, None) == {"batchItemFailures": []}
 

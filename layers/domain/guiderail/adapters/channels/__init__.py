@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from guiderail.adapters.secrets import SHAPES, Secret, Secrets
 from guiderail.errors import (
     ChannelFailedError,
@@ -15,6 +17,9 @@ from guiderail.model.message import Notification, Rendering
 from guiderail.model.policy import Channel, ChannelKind
 from guiderail.ports import Journal
 
+AT_ONCE = 2
+"""Messages that one process has on their way at a time."""
+
 
 class ChannelSenders:
     """Implements Channels. Every error is one of the two that Channels names."""
@@ -25,6 +30,7 @@ class ChannelSenders:
         self._topic = topic
         self._bus = bus
         self._journal = journal
+        self._ways = threading.BoundedSemaphore(AT_ONCE)
 
     def send(self, channel: Channel, notification: Notification, rendering: Rendering) -> Receipt:
         """Send one message over one channel; returns only when the channel said that it has it.
@@ -32,7 +38,8 @@ class ChannelSenders:
         A secret that may have been replaced is read again, and the message tried once more with it.
         """
         try:
-            return self._send(channel, notification, rendering)
+            with self._ways:
+                return self._send(channel, notification, rendering)
         except (ChannelRefusedError, ChannelFailedError):
             raise
         except PermanentError as error:
