@@ -9,20 +9,30 @@ from datetime import timedelta
 import msgspec
 import pytest
 from guiderail.adapters.dynamo_table import LARGEST_CONTENT
-from guiderail.errors import AccessDeniedError, GuiderailError, ThrottledError, UnavailableError
+from guiderail.errors import (
+    AccessDeniedError,
+    ConflictError,
+    GuiderailError,
+    ThrottledError,
+    UnavailableError,
+)
 from guiderail.model.delivery import DeliveryState
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import (
+    Channel,
+    ChannelKind,
     EscalationStep,
     Inhibition,
     Match,
     Policy,
+    Receiver,
     Route,
     RunsNeeded,
     Severity,
 )
 from guiderail.ports import Due
 from guiderail.services.incident_cycle import Act
+from guiderail_cli.policy_file.receivers import MOST_CHANNELS
 
 from tests import builders as b
 from tests.fakes import Cloud, Crash, scope_of, text_of
@@ -255,6 +265,34 @@ def test_a_delivery_that_could_not_be_queued_is_looked_at_again() -> None:
     assert sorted(s.channel.name for s in cloud.sent) == ["bus", "topic"]
     cloud.pass_time(minutes=30)
     assert len(cloud.sent) == 2
+
+
+def test_a_conflict_at_one_overdue_delivery_holds_back_no_other() -> None:
+    cloud = waiting()
+    cloud.now += timedelta(minutes=1)
+    cloud.failures["queue"] = [UnavailableError("down")]
+    with pytest.raises(UnavailableError):
+        cloud.due_changes()()
+    cloud.now += timedelta(minutes=3)
+    cloud.failures["look later"] = [ConflictError("somebody is at it")]
+
+    cloud.due_changes()()
+
+    assert sorted(s.channel.name for s in cloud.sent) == ["bus", "topic"]
+
+
+def test_a_receiver_with_all_its_channels_is_told_of_many_notices() -> None:
+    channels = tuple(Channel(kind=ChannelKind.TOPIC, name=f"t{n}") for n in range(MOST_CHANNELS))
+    team = Receiver(name="team", channels=channels)
+    cloud = Cloud(
+        policy=Policy(route=Route(name="default", receiver="team"), receivers={"team": team})
+    )
+    for n in range(120):
+        cloud.run_ends(b.judgement(f"f{n}"), scope=scope_of(schedule=f"hourly-{n}"))
+    cloud.pass_time(minutes=2)
+    (alert,) = cloud.alerts
+    assert alert.detail["incident_count"] == 120
+    assert all(len(cloud.sent_over(channel.name)) == 1 for channel in channels)
 
 
 def test_a_crash_at_any_step_of_a_busy_hour_tells_everything_once() -> None:

@@ -25,6 +25,9 @@ ORIGINS = ("slack:", "email:", "link:")
 STACKS_TOPIC = "the stack's topic"
 _RESERVED = (BUS.name, TOPIC.name)
 
+MOST_CHANNELS = 10
+"""Channels of a receiver: what is told at once is written in one transaction of 100 writes."""
+
 
 class Trouble(msgspec.Struct, frozen=True):
     """A problem whose place in the file is still a path."""
@@ -92,10 +95,22 @@ def receiver_troubles(
         replies_declared: Whether it says who may answer, be it nobody.
     """
     if declared:
+        yield from _too_many(policy)
         yield from _channel_names(policy)
         yield from _fallbacks(policy)
         yield from _unused(policy)
     yield from _replies(policy, replies_declared)
+
+
+def _too_many(policy: Policy) -> Iterator[Trouble]:
+    for name, receiver in policy.receivers.items():
+        if (count := len(receiver.channels)) > MOST_CHANNELS:
+            yield Trouble(
+                Level.ERROR,
+                ("receivers", name, "channels"),
+                f"{count} channels; a receiver has at most {MOST_CHANNELS}",
+                "Let one topic, webhook or chat channel pass it on to the others",
+            )
 
 
 def _channel_names(policy: Policy) -> Iterator[Trouble]:

@@ -126,6 +126,7 @@ WRONG = [
     (channel("{email: {to: a@example.com}}"), 4, 15, "receivers.default.channels[0].email.from", "is missing", "Add from:"),
     (channel("{topic: {}, name: bus}"), 4, 25, "receivers.default.channels[0].name", "Guiderail's own", "another name"),
     ("receivers: {default: {channels: [{topic: {}}, {topic: {}, name: default/topic}]}}", 2, 65, "receivers.default.channels[1].name", "has the name default/topic too", "its own name"),
+    ("receivers: {default: {channels: [" + "{topic: {}}, " * 11 + "]}}", 2, 33, "receivers.default.channels", "at most 10", "pass it on"),
     ("receivers: {default: {slack: {}}}", 2, 23, "receivers.default.slack", "not known", "below channels:"),
     ("receivers: {default: {channels: {topic: {}}}}", 2, 33, "receivers.default.channels", "a mapping is not a list", "dash"),
     ("receivers: {default: {fallback: opps}, ops: {}}\nroutes: {escalation: [{after: 5m, receiver: ops}]}", 2, 33, "receivers.default.fallback", "opps is not declared", "Did you mean ops?"),

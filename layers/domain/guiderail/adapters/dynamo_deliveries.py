@@ -288,7 +288,7 @@ class DynamoDeliveries:
         item = _delivery_item(after, self._audit_days)
         actions = [self._table.put_after(before.version, item)]
         if after.look_at:
-            return [*actions, self._table.put(_turn_item(ref, after.look_at))]
+            return [*actions, self._table.put(_turn_item(ref, after.look_at, self._audit_days))]
         return [*actions, self._table.delete(_turn_key(ref))]
 
     def _put_thread(self, delivery: Delivery, ref: DeliveryRef, thread: Thread) -> Item:
@@ -327,7 +327,7 @@ def outgoing_actions(
         after = replace(delivery, version=1)
         actions.append(table.put_after(0, _delivery_item(after, days)))
         if after.look_at:
-            turn = _turn_item(ref_of(after, message, after.made_at), after.look_at)
+            turn = _turn_item(ref_of(after, message, after.made_at), after.look_at, days)
             actions.append(table.put(turn))
     return actions
 
@@ -374,8 +374,13 @@ def _turn_key(ref: DeliveryRef) -> Item:
     return item_key("due#deliveries", f"{iso(ref.made_at)}#{ref.id}")
 
 
-def _turn_item(ref: DeliveryRef, at: datetime) -> Item:
-    return {**_turn_key(ref), "look_at": {"S": iso(at)}, "content": packed(ref, "delivery's turn")}
+def _turn_item(ref: DeliveryRef, at: datetime, days: int) -> Item:
+    return {
+        **_turn_key(ref),
+        "look_at": {"S": iso(at)},
+        "content": packed(ref, "delivery's turn"),
+        "expires_at": expiry(ref.made_at, days),
+    }
 
 
 def _channel_key(name: str) -> Item:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
-from guiderail.errors import ConflictError, GuiderailError
+from guiderail.errors import ConflictError, GuiderailError, TransientError
 from guiderail.model.delivery import DeliveryRef, Outgoing, ref_of
 from guiderail.model.identity import digest
 from guiderail.model.incident import Ledger, ledger_of
@@ -43,11 +43,16 @@ from guiderail.services.upstream import correlate, members, upstream_scope
 TIME_TO_TELL = timedelta(seconds=40)
 """No new pass begins after this; the next minute goes on."""
 
-MOST_ABSORBED = 50
-"""Notices that one transaction takes into a group; the rest of its 100 writes are for deliveries."""
+MOST_ABSORBED = 90
+"""Notices that one transaction takes into a group of which nothing is told yet."""
+
+MOST_TOLD_WITH = 25
+"""Notices in the transaction that tells; the rest of its 100 writes are for messages and deliveries."""
 
 _LOOKED_AT = timedelta(minutes=5)
 """A delivery that was put on the queue again is not put there once more within this time."""
+
+_QUEUED_AT_ONCE = 10
 
 _LOOK_AHEAD = timedelta(minutes=5)
 """A group that is due takes in what it would otherwise tell in a second message minutes later."""
@@ -214,21 +219,32 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
         """Put deliveries on the queue again whose message there may be lost."""
         try:
             overdue = self.outbox.overdue(now)
-            for ref in overdue:
-                self.outbox.look_later(ref, now + _LOOKED_AT)
             if overdue:
                 self.journal.warning("deliveries looked at again", count=len(overdue))
-                self.queue.put([msgspec.structs.replace(ref, at=now) for ref in overdue])
+            for start in range(0, len(overdue), _QUEUED_AT_ONCE):
+                refs = overdue[start : start + _QUEUED_AT_ONCE]
+                # queued first: a crash in between has them looked at twice, never too late
+                self.queue.put([replace(ref, at=now) for ref in refs])
+                for ref in refs:
+                    self._look_later(ref, now + _LOOKED_AT)
         except GuiderailError as error:
             errors.append(error)
+
+    def _look_later(self, ref: DeliveryRef, at: datetime) -> None:
+        try:
+            self.outbox.look_later(ref, at)
+        except TransientError as error:
+            # somebody is at it this moment; the next minute looks at it once more
+            self.journal.info("delivery not put off", delivery=ref.id, reason=error.code)
 
     def _absorbed(
         self, group_id: str, notices: list[Notice], now: datetime
     ) -> tuple[Group | None, list[Notice]]:
         """The group, after all notices that do not fit the transaction that tells of them."""
         group = self.incidents.group(group_id)
-        while len(notices) > MOST_ABSORBED:
-            first, notices = notices[:MOST_ABSORBED], notices[MOST_ABSORBED:]
+        while (more := len(notices) - MOST_TOLD_WITH) > 0:
+            now_taken = min(more, MOST_ABSORBED)
+            first, notices = notices[:now_taken], notices[now_taken:]
             after = absorb(group or _new_group(first[0]), first, now)
             self.incidents.commit_group(group, after, first, (), None)
             group = self.incidents.group(group_id)
