@@ -1,6 +1,6 @@
 """Measures, prints a table and writes benchmarks/latest.json.
 
-    python -m benchmarks                      everything, about a quarter of an hour
+    python -m benchmarks                      everything, about twenty minutes
     python -m benchmarks --only calls --json  one of them, as JSON
 
 Exit codes: 0 every target is met, 1 one is missed, 2 a benchmark could not run, or wrong use.
@@ -27,6 +27,7 @@ from benchmarks import (
     mutations,
     parsing,
     policy_evaluation,
+    reingesting,
     size,
     storm,
 )
@@ -44,6 +45,7 @@ BENCHMARKS = {
     "cold-start": cold_start.measure,
     "delivering": delivering.measure,
     "mutations": mutations.measure,
+    "reingesting": reingesting.measure,
     "storm": storm.measure,
 }
 _CANNOT_RUN = (OSError, RuntimeError, EnvironmentMissingError, PrecompileError, LocalCloudError)

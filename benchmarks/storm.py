@@ -28,7 +28,7 @@ from guiderail.adapters.dynamodb import DynamoIncidents
 from guiderail.model.delivery import Delivery, DeliveryState
 from guiderail.services.outbox import TOPIC
 from guiderail_local.cloud import ACCOUNT, REGION, LocalCloud
-from guiderail_local.player import SOURCE
+from guiderail_local.cloud import PROBE
 from guiderail_local.policies import store_policy
 from guiderail_local.runs import event_of
 
@@ -296,7 +296,7 @@ class Storm:
         for at in range(0, len(events), 10):
             entries = [
                 {
-                    "Source": SOURCE,
+                    "Source": PROBE,
                     "DetailType": event["detail-type"],
                     "Detail": json.dumps(event["detail"]),
                 }

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("same", derandomize=True)
-settings.register_profile("search", settings.get_profile("default"))
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", settings.get_profile("default"), deadline=None)
 settings.load_profile("same")
 
 TESTS = Path(__file__).parent

@@ -27,6 +27,7 @@ from guiderail.services.due import DueChanges, Told
 from guiderail.services.following import Followed, Judge, Judged, keep_run
 from guiderail.services.job_finished import JobFinished
 from guiderail.services.retraining import RetrainingPlan
+from guiderail.services.waking import Waking
 from guiderail_cli.in_memory import FixedPolicies, InMemoryIncidents
 
 PIPELINE = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/retrain-loan-risk"
@@ -305,9 +306,14 @@ class Cloud:
             meter=self,
             journal=self,
             clock=self.clock,
+            waking=self.waking(),
             account=ACCOUNT,
             region=REGION,
         )
+
+    def waking(self) -> Waking | None:
+        """What wakes remediations; nothing, where none are looked at."""
+        return None
 
     def deliver(self) -> Deliver:
         return Deliver(
@@ -356,6 +362,7 @@ class Cloud:
         ended_at: datetime | None = None,
         outcome: Outcome | None = None,
         scope: Scope | None = None,
+        data_from: datetime | None = None,
     ) -> Followed | None:
         """Let a run end and follow from it what ``JobFinished`` would; None if it was recorded before."""
         ended_at = ended_at or self.now
@@ -371,6 +378,7 @@ class Cloud:
             endpoint=scope.endpoint,
             schedule=scope.schedule,
             report_uri="s3://loan-reports/1",
+            window_start=data_from.isoformat() if data_from else "",
             ended_at=ended_at,
         )
         findings = tuple(j.finding for j in judgements if j.finding.check != outcome.value)

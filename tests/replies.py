@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -13,15 +13,28 @@ from urllib.parse import urlencode
 import msgspec
 from guiderail.adapters.slack_signatures import SlackSdkSignatures
 from guiderail.errors import GuiderailError
-from guiderail.model.delivery import ReplyToken, token_digest
+from guiderail.model.delivery import DeliveryRef, ReplyToken, token_digest
 from guiderail.model.finding import Subject
 from guiderail.model.incident import Incident, IncidentState, Ledger, Scope, incident_id
 from guiderail.model.message import ReplyAction
 from guiderail.model.outcome import MonitorKind, Reason
-from guiderail.model.policy import Channel, ChannelKind, Policy, Receiver, Replies, Severity
+from guiderail.model.policy import (
+    ActionKind,
+    Cause,
+    Channel,
+    ChannelKind,
+    Policy,
+    Receiver,
+    RemediationAction,
+    RemediationMode,
+    Replies,
+    Severity,
+)
+from guiderail.model.remediation import Gate, GateAnswer, Remediation, RemediationState
 from guiderail.model.web import WebAnswer, WebRequest, web_request
 from guiderail.ports import ReplyTokens
 from guiderail.services.acts import Acts
+from guiderail.services.remediation_acts import RemediationActs
 from guiderail.services.replying import Replying
 from guiderail_cli.in_memory import FixedPolicies, InMemoryIncidents
 
@@ -60,6 +73,19 @@ POLICY = Policy(
         )
     },
     replies=Replies(allowed=("email:*@loans.example", "link:risk/*", "slack:T0RISK/U0ANA")),
+    remediations={
+        "retrain loans": RemediationAction(
+            name="retrain loans",
+            kind=ActionKind.RETRAIN,
+            mode=RemediationMode.ASK,
+            parameters={
+                "pipeline": "loans-retrain",
+                "parameters": {"Input": "{report_uri}", "Password": "hunter2"},
+            },
+            approvers=("email:ana@loans.example", "slack:T0RISK/*", "link:risk/*"),
+            cost=12.5,
+        )
+    },
 )
 
 
@@ -101,6 +127,47 @@ def token_of(action: ReplyAction = ReplyAction.ACKNOWLEDGE, **fields: Any) -> Re
         "expires_at": NOW + timedelta(days=7),
     }
     return ReplyToken(**{**given, **fields})
+
+
+ASKED = Remediation(
+    id="20261123T150000-5c1fa2b3c4d5",
+    action="retrain loans",
+    kind=ActionKind.RETRAIN,
+    mode=RemediationMode.ASK,
+    scope=SCOPE,
+    target="endpoint/loan-risk-prod",
+    incidents=(INCOME.id,),
+    requested_at=NOW - timedelta(minutes=5),
+    state=RemediationState.ASKED,
+    reason=Reason.REMEDIATION_ASKED,
+    version=1,
+    cause=Cause.QUALITY,
+    facts={"report_uri": "s3://loan-reports/hourly/2026/11/23/14"},
+    gates=(
+        GateAnswer(gate=Gate.CAUSE, passed=True, reason=Reason.GATE_PASSED, text="quality"),
+        GateAnswer(
+            gate=Gate.APPROVAL,
+            passed=False,
+            reason=Reason.APPROVAL_NEEDED,
+            text="nobody approved it yet",
+        ),
+    ),
+    token="task-token-of-the-state-machine",
+    expires_at=NOW + timedelta(hours=24),
+    look_at=NOW + timedelta(hours=24),
+)
+"""A remediation that waits for approval."""
+
+
+def approval_of(action: ReplyAction = ReplyAction.APPROVE, **fields: Any) -> ReplyToken:
+    """A token that answers to it."""
+    given = {
+        "labels": {},
+        "title": "retrain loans asks for your approval: loan-risk-prod",
+        "expires_at": NOW + timedelta(hours=24),
+        "remediation": ASKED.id,
+    }
+    return token_of(action, **{**given, **fields})
 
 
 def get(path: str = f"/r/{SECRET}", method: str = "GET", **headers: str) -> WebRequest:
@@ -202,6 +269,8 @@ class World:
         self.store = InMemoryIncidents()
         incidents = {incident.id: incident for incident in (INCOME, AGE)}
         self.store.ledgers[SCOPE.ledger_id] = Ledger(scope=SCOPE, version=1, incidents=incidents)
+        self.store.kept_remediations = {ASKED.id: ASKED}
+        self.went_on: list[str] = []
         self.store.tokens = {token.digest: token for token in tokens or (token_of(),)}
         self.policies = FixedPolicies(policy)
         self.secrets = [SIGNING]
@@ -241,6 +310,31 @@ class World:
     def acts(self) -> Acts:
         return Acts(incidents=self.store, policies=self.policies, clock=self.clock)
 
+    def start(self, remediation_id: str, at: datetime, again: str = "") -> None:
+        raise AssertionError("an answer starts no state machine")
+
+    def go_on(self, token: str, at: datetime) -> bool:
+        self.went_on.append(token)
+        return True
+
+    def put(self, refs: Sequence[DeliveryRef], delay: float = 0.0) -> None:
+        assert refs
+
+    def remediation_acts(self) -> RemediationActs:
+        return RemediationActs(
+            remediations=self.store,
+            incidents=self.store,
+            policies=self.policies,
+            driver=self,
+            queue=self,
+            journal=self,
+            clock=self.clock,
+        )
+
+    def remediation(self) -> Remediation:
+        """The remediation as it stands."""
+        return self.store.kept_remediations[ASKED.id]
+
     def replying(self, **instead: Any) -> Replying:
         tokens: ReplyTokens = self.store
         given: dict[str, Any] = {
@@ -251,6 +345,7 @@ class World:
             "slack": self,
             "meter": self,
             "journal": self,
+            "remediations": self.remediation_acts(),
         }
         return Replying(**{**given, **instead})
 
@@ -274,6 +369,7 @@ class World:
         return (
             (ledger.incidents, ledger.version) == ({i.id: i for i in (INCOME, AGE)}, 1)
             and not self.store.kept_silences
+            and self.store.kept_remediations == {ASKED.id: ASKED}
             and not self.store.feedback_rows
             and all(token.used_at is None for token in self.store.tokens.values())
         )

@@ -63,8 +63,8 @@ def transform(parameters: Mapping[str, str] | None = None, path: Path = TEMPLATE
     source = load(path)
     values = parameters_of(source, parameters)
     for resource in source["Resources"].values():
-        for uri in ("CodeUri", "ContentUri"):
-            # The transform wants code to be uploaded already.
+        for uri in ("CodeUri", "ContentUri", "DefinitionUri"):
+            # The transform wants code and definitions to be uploaded already.
             if uri in resource.get("Properties", {}):
                 resource["Properties"][uri] = "s3://code/package.zip"
     with patch.dict(os.environ, AWS_DEFAULT_REGION=REGION):

@@ -30,8 +30,11 @@ from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice, 
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
-from guiderail.ports import MOST_DUE, MOST_OVERDUE, Due, PolicyInForce, Remembered
+from guiderail.model.remediation import Remediation
+from guiderail.ports import MOST_DUE, MOST_OVERDUE, Due, PolicyInForce, Remembered, Wake
 from guiderail.services.alerting import recorded_values
+
+from guiderail_cli.in_memory_remediations import InMemoryRemediations
 
 MOST_ACTIONS = 100
 """Rows of one commit: what a transaction of DynamoDB takes."""
@@ -40,8 +43,8 @@ _Key = tuple[datetime, str, str]
 _Row = Notice | Outgoing | str
 
 
-class InMemoryIncidents:
-    """Implements Incidents, Deliveries and ReplyTokens; may be used from many threads.
+class InMemoryIncidents(InMemoryRemediations):
+    """Implements Incidents, Deliveries, ReplyTokens and Remediations; may be used from many threads.
 
     Attributes:
         outcomes: Outcome of each run, by run key.
@@ -65,6 +68,7 @@ class InMemoryIncidents:
 
     def __init__(self, *, keep_runs: bool = True) -> None:
         """Begin empty; without ``keep_runs`` only the outcomes of runs stay in memory."""
+        super().__init__()
         self._lock = Lock()
         self._keep_runs = keep_runs
         self._due_keys: list[_Key] = []
@@ -128,6 +132,8 @@ class InMemoryIncidents:
         sources: Sequence[InhibitionSource] | None,
         notices: Sequence[Notice],
         audit: AuditEntry,
+        requests: Sequence[Remediation] = (),
+        wakes: Sequence[Wake] = (),
     ) -> bool:
         """Record a run with all that follows from it."""
         with self._lock:
@@ -136,6 +142,7 @@ class InMemoryIncidents:
             if known is not None and (known is not Outcome.UNREADABLE or known is outcome):
                 return False
             self._keep_ledger(ledger, sources, notices, audit, with_run=True)
+            self._request(requests, wakes)
             self.outcomes[key] = outcome
             if self._keep_runs:
                 self.runs[key] = record

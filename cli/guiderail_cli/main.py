@@ -13,6 +13,8 @@ from guiderail_cli.incident_commands import incidents_app
 from guiderail_cli.inspect_run import EXIT_UNREADABLE, inspect
 from guiderail_cli.notify_command import notify_app
 from guiderail_cli.policy_commands import policy_app
+from guiderail_cli.reingest_command import reingest_app
+from guiderail_cli.remediation_commands import app as remediation_app
 
 # typer keeps its own click and exports only the leaves of its error tree
 _WrongUse: type[Exception] = typer.BadParameter.__mro__[1]
@@ -30,6 +32,8 @@ app.add_typer(incidents_app, name="incidents")
 app.command()(explain)
 app.add_typer(deliveries_app, name="deliveries")
 app.add_typer(notify_app, name="notify")
+app.add_typer(remediation_app, name="remediation")
+app.add_typer(reingest_app, name="reingest")
 
 
 @app.callback()

@@ -71,8 +71,9 @@ def check(file: PolicyPath, as_json: AsJson = False) -> None:
         warnings = len(compiled.problems) - len(compiled.errors)
         if compiled.policy:
             from guiderail_cli.policy_file.receivers import all_receivers
+            from guiderail_cli.policy_file.remediation_checks import all_remediations
 
-            for line in all_receivers(compiled.policy):
+            for line in (*all_receivers(compiled.policy), *all_remediations(compiled.policy)):
                 typer.echo(printable(line))
             rules = len(compiled.policy.rules)
             typer.echo(
@@ -496,6 +497,7 @@ def _as_json(compiled: CompiledPolicy) -> dict[str, Any]:
         "usable": compiled.policy is not None,
         "version": compiled.policy.version if compiled.policy else None,
         "receivers": _receivers(compiled.policy),
+        "remediations": _remediations(compiled.policy),
         "errors": len(compiled.errors),
         "warnings": len(compiled.problems) - len(compiled.errors),
         "problems": [_problem(problem) for problem in compiled.problems],
@@ -512,6 +514,20 @@ def _receivers(policy: Policy | None) -> dict[str, Any]:
             "fallbacks": list(fallbacks(known, name)),
         }
         for name, receiver in known.items()
+    }
+
+
+def _remediations(policy: Policy | None) -> dict[str, Any]:
+    from guiderail.services.triage import eligible_causes
+
+    known = policy.remediations if policy else {}
+    return {
+        name: {
+            "kind": action.kind.value,
+            "mode": action.mode.value,
+            "causes": [cause.value for cause in eligible_causes(action)],
+        }
+        for name, action in known.items()
     }
 
 

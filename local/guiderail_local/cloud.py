@@ -30,6 +30,7 @@ from guiderail.adapters import clients
 
 from guiderail_local.environment import REPOSITORY, MiniStackEnvironment, prepare
 from guiderail_local.errors import FunctionFailedError, SetUpError
+from guiderail_local.feature_store import FeatureStore
 from guiderail_local.mail import Mail, sent_mail
 from guiderail_local.sagemaker import SageMaker
 from guiderail_local.stack import Stack, deploy
@@ -38,10 +39,14 @@ ACCOUNT = "123456789012"
 """The account everything belongs to: moto's; MiniStack takes it from the access key."""
 REGION = "us-east-1"
 
+PROBE = "guiderail.probe"
+"""Nobody may put events of ``aws.*``; the rules listen to this source as well."""
+
 _START_SECONDS = 30.0
 _START_ATTEMPTS = 3
 _LOG_TAIL_LINES = 40
 _BY_MOTO = ("sagemaker", "ses", "sesv2")
+_RECORDS = "sagemaker-featurestore-runtime"
 
 
 class LocalCloud:
@@ -51,11 +56,13 @@ class LocalCloud:
 
     Attributes:
         sagemaker: The SageMaker endpoint that the functions use; mail goes there too.
+        feature_store: The runtime of the feature groups that this SageMaker keeps.
         stack: The deployed stack; there once the cloud is entered.
         folder: For files of this cloud; gone with it, even if this process is killed.
     """
 
     sagemaker: SageMaker
+    feature_store: FeatureStore
     stack: Stack
     folder: Path
 
@@ -96,6 +103,9 @@ class LocalCloud:
             environment = prepare(self._repository)
             self._session = _session_of_its_own()
             self.sagemaker = starting.enter_context(SageMaker())
+            self.feature_store = starting.enter_context(
+                FeatureStore(self.sagemaker.feature_groups.described)
+            )
             home = Path(tempfile.mkdtemp(prefix="guiderail-local-"))
             starting.callback(shutil.rmtree, home, ignore_errors=True)
             self.folder = home
@@ -132,14 +142,14 @@ class LocalCloud:
 
     @property
     def url(self) -> str:
-        """Where all services but SageMaker and SES listen."""
+        """Where all services but SageMaker, its feature store and SES listen."""
         return self._url
 
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud; nothing of the person's own AWS configuration is read."""
         return self._session.client(
             service,
-            endpoint_url=self.sagemaker.url if service in _BY_MOTO else self._url,
+            endpoint_url=self._endpoint(service),
             # proxies: an empty mapping, unlike None, keeps proxies of the environment out.
             config=Config(
                 retries={"total_max_attempts": 3}, proxies={}, s3={"addressing_style": "path"}
@@ -169,6 +179,25 @@ class LocalCloud:
             )
         counts: dict[str, Any] = json.loads(content)
         return counts
+
+    def put_event(self, event: Mapping[str, Any]) -> None:
+        """Put an event of SageMaker's on the default bus, with a source that everybody may put.
+
+        Raises:
+            RuntimeError: The bus refused it.
+        """
+        answer = self._events.put_events(
+            Entries=[
+                {
+                    "Source": PROBE,
+                    "DetailType": event["detail-type"],
+                    "Detail": json.dumps(event["detail"]),
+                    "Resources": list(event.get("resources", [])),
+                }
+            ]
+        )
+        if answer.get("FailedEntryCount"):
+            raise RuntimeError(f"the bus refused an event: {answer['Entries']}")
 
     def here(self, text: str) -> str:
         """A link, or a text with links, to ``OnReply`` as they are followed on this computer.
@@ -213,10 +242,18 @@ class LocalCloud:
         )
         return dict(described.get("Environment", {}).get("Variables", {}))
 
+    def _endpoint(self, service: str) -> str:
+        if service == _RECORDS:
+            return self.feature_store.url
+        return self.sagemaker.url if service in _BY_MOTO else self._url
+
     @property
     def _endpoints(self) -> dict[str, str]:
-        moto = {f"AWS_ENDPOINT_URL_{service.upper()}": self.sagemaker.url for service in _BY_MOTO}
-        return {"AWS_ENDPOINT_URL": self._url, **moto}
+        own = {
+            f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}": self._endpoint(service)
+            for service in (*_BY_MOTO, _RECORDS)
+        }
+        return {"AWS_ENDPOINT_URL": self._url, **own}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -254,6 +291,10 @@ class LocalCloud:
                 clients.forget()
 
     @cached_property
+    def _events(self) -> Any:
+        return self.client("events")
+
+    @cached_property
     def _lambda(self) -> Any:
         return self.client("lambda")
 
@@ -284,7 +325,7 @@ class LocalCloud:
             port = _free_port()
             self._url = f"http://127.0.0.1:{port}"
             with ExitStack() as trying:
-                process = _spawn(environment.python, home, port, self._log)
+                process = _spawn(environment.python, home, port, self._log, self.sagemaker.url)
                 trying.callback(_stop, process)
                 if self._is_ready(process):
                     starting.push(trying.pop_all())
@@ -325,7 +366,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _spawn(python: Path, home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(
+    python: Path, home: Path, port: int, log: Path, sagemaker: str
+) -> subprocess.Popen[bytes]:
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -347,6 +390,7 @@ def _spawn(python: Path, home: Path, port: int, log: Path) -> subprocess.Popen[b
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "TMPDIR": str(home),
+        "GUIDERAIL_SAGEMAKER_URL": sagemaker,  # where state machines start processing jobs
         "S3_DATA_DIR": str(home / "s3"),
         "STATE_DIR": str(home / "state"),
     }

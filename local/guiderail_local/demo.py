@@ -52,8 +52,9 @@ def demo(
 ) -> None:
     """Play monitoring runs through the whole stack on this computer; no AWS account is used.
 
-    After the built-in runs a story shows what a policy makes of runs, how messages reach people and
-    what they answer: each step with the reason codes that are read back from the stack.
+    After the built-in runs a story shows what a policy makes of runs, how messages reach people, what
+    they answer, and what is done about incidents: each step with the reason codes that are read back
+    from the stack.
 
     Exit status: 0 if every run ended as its manifest says and every step as its script says, 1 if one
     did not, 3 if the local cloud could not be set up or a run or the policy cannot be read.
@@ -104,6 +105,7 @@ def play(
     from guiderail_local.messages_page import Arrived, served
     from guiderail_local.player import Player
     from guiderail_local.policies import NOTHING_SET, read_policy, store_policy
+    from guiderail_local.story.remediation_script import ENDPOINTS, REMEDIATION
     from guiderail_local.story.run_files import BUCKET
     from guiderail_local.story.script import STORY
     from guiderail_local.story.telling import story_teller
@@ -140,9 +142,12 @@ def play(
         arrived: list[Arrived] = []
         if story:
             with story_teller(cloud, player) as teller:
-                for step in teller.play(STORY):
-                    timeline.stepped(step)
-                    steps.append(step)
+                for scenes in (STORY, REMEDIATION):
+                    if scenes is REMEDIATION:
+                        teller.enter_harbour(ENDPOINTS)
+                    for step in teller.play(scenes):
+                        timeline.stepped(step)
+                        steps.append(step)
                 arrived = teller.receiving.arrived()
         summary = Summary(
             endings,

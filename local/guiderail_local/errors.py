@@ -5,7 +5,8 @@ LocalCloudError          a person has to do something first; says what
 ├── SetUpError           an environment, a layer or a server could not be made
 ├── DeploymentError      the template did not become a stack
 ├── InvalidRunError      a run folder, or a policy, cannot be played
-└── FunctionFailedError  a function that was invoked ended with an error
+├── FunctionFailedError  a function that was invoked ended with an error
+└── RemediationStuckError  a remediation did not get where it had to in time
 ```
 """
 
@@ -40,3 +41,7 @@ class InvalidRunError(LocalCloudError):
 
 class FunctionFailedError(LocalCloudError):
     """A function that was invoked ended with an error."""
+
+
+class RemediationStuckError(LocalCloudError):
+    """A remediation did not get where it had to in time; ``remedy`` is its machine's history."""

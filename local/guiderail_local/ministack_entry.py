@@ -11,6 +11,8 @@ import signal
 import sys
 import threading
 
+import ministack_gaps
+
 
 def _end_with_owner() -> None:
     sys.stdin.buffer.read()
@@ -21,4 +23,5 @@ def _end_with_owner() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_owner, daemon=True).start()
+    ministack_gaps.close()
     runpy.run_module("ministack", run_name="__main__")

@@ -19,12 +19,10 @@ from guiderail.services.outbox import TOPIC
 from guiderail.settings import settings_from
 
 from guiderail_local.cloud import LocalCloud
+from guiderail_local.remediations import RemediationWatch
 from guiderail_local.runs import DETAIL_TYPE, RunFolder
 from guiderail_local.sagemaker import PipelineStart
 from guiderail_local.staging import stage
-
-SOURCE = "guiderail.probe"
-"""Nobody may put events of ``aws.*``; the rule listens to this source as well."""
 
 SETTLES_WITHIN = timedelta(minutes=6)
 """More than ``group_wait`` and ``group_interval`` of a route that sets neither."""
@@ -116,7 +114,8 @@ class Player:
     """Plays runs one after the other; each is followed to its end before the next begins.
 
     Attributes:
-        now: What the clock shows; never behind the computer's own.
+        now: What the clock showed last.
+        remediations: What becomes of those that runs ask for.
     """
 
     def __init__(self, cloud: LocalCloud) -> None:
@@ -128,7 +127,10 @@ class Player:
         self._reports = stack.physical_id("ReportsQueue")
         self._dead_letters = stack.physical_id("ReportsDeadLetterQueue")
         self._deliveries = stack.physical_id("DeliveriesQueue")
-        self._events = cloud.client("events")
+        self._actions = stack.physical_id("ActionsQueue")
+        self.remediations = RemediationWatch(cloud)
+        cloud.sagemaker.live_by(self.clock, cloud.put_event)
+        events = cloud.client("events")
         self._sqs = cloud.client("sqs")
         self._dynamodb = cloud.client("dynamodb")
         settings = settings_from(cloud.variables("OnDue"))
@@ -141,12 +143,16 @@ class Player:
         )
         self._events_heard, arn = self._make_queue("events-heard")
         bus = stack.physical_id("GuiderailBus")
-        self._events.put_rule(
+        events.put_rule(
             Name="everything", EventBusName=bus, EventPattern='{"source": [{"exists": true}]}'
         )
-        self._events.put_targets(
+        events.put_targets(
             Rule="everything", EventBusName=bus, Targets=[{"Id": "events-heard", "Arn": arn}]
         )
+
+    def clock(self) -> datetime:
+        """The time; never behind the computer's own."""
+        return max(self.now, datetime.now(UTC))
 
     def play(self, run: RunFolder) -> Ending:
         """Send a run's event and follow it to its end, messages included."""
@@ -184,7 +190,7 @@ class Player:
         stage(self._cloud, runs)
         for run in runs:
             for _ in range(run.send):
-                self._put_event(run)
+                self._cloud.put_event({"detail-type": DETAIL_TYPE, **run.event})
         if _until(lambda: self._left(self._reports) == 0, _RUN_SECONDS):
             return []
         return [f"{self._left(self._reports)} message(s) still wait for another try"]
@@ -195,7 +201,8 @@ class Player:
         Raises:
             FunctionFailedError: OnDue ended with an error.
         """
-        until = max(self.now, datetime.now(UTC)) + within
+        until = self.clock() + within
+        self._settle()
         for _ in range(_MOST_TICKS):
             due = self._next_due(until)
             if due is None:
@@ -205,7 +212,7 @@ class Player:
             self._settle()
         else:
             return Told(trouble=(f"the clock was told {_MOST_TICKS} times, and more is due",))
-        self.now = max(self.now, datetime.now(UTC))
+        self.now = self.clock()
         made = [d for d in self._outgoing() if d.id not in self._over]
         self._over.update(d.id for d in made if d.state.is_over)
         delivered = [d for d in made if d.state is DeliveryState.DELIVERED]
@@ -217,13 +224,15 @@ class Player:
         )
 
     def _settle(self) -> None:
-        """Wait for tries that are under way, and for those that come again within seconds."""
+        """Wait for what goes on by itself: remediations, tries, and tries that come again within seconds."""
         _until(lambda: not self._under_way(), _RUN_SECONDS)
 
     def _under_way(self) -> bool:
+        if self._left(self._actions) or not self.remediations.at_rest():
+            return True
         if self._left(self._deliveries):
             return True
-        soon = self.now + _WAITED_FOR
+        soon = self.clock() + _WAITED_FOR
         waiting = (d.next_attempt_at for d in self._outgoing() if not d.state.is_over)
         return any(at is not None and at <= soon for at in waiting)
 
@@ -235,7 +244,8 @@ class Player:
         """When the first of all that waits is due, if that is not later than a time."""
         first = [row["sk"]["S"].partition("#")[0] for row in self._rows("due", Limit=1)]
         turns = [row["look_at"]["S"] for row in self._rows("due#deliveries")]
-        due = min(map(datetime.fromisoformat, first + turns), default=None)
+        wakes = [row["sk"]["S"].partition("#")[0] for row in self._rows("due#remediations")]
+        due = min(map(datetime.fromisoformat, first + turns + wakes), default=None)
         return due if due and due <= until else None
 
     def _rows(self, pk: str, **more: Any) -> list[dict[str, Any]]:
@@ -252,20 +262,6 @@ class Player:
         url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         described = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return url, described["Attributes"]["QueueArn"]
-
-    def _put_event(self, run: RunFolder) -> None:
-        answer = self._events.put_events(
-            Entries=[
-                {
-                    "Source": SOURCE,
-                    "DetailType": run.event.get("detail-type", DETAIL_TYPE),
-                    "Detail": json.dumps(run.event["detail"]),
-                    "Resources": list(run.event.get("resources", [])),
-                }
-            ]
-        )
-        if answer.get("FailedEntryCount"):
-            raise RuntimeError(f"the bus refused the event of {run.name}: {answer['Entries']}")
 
     def _left(self, queue: str) -> int:
         """Messages that are handled or may be, without those that are put off."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from guiderail_local.template import (
     LeftOut,
     Template,
     code_places,
+    definition_files,
     read_template,
     strip,
     with_code,
+    with_definitions,
     with_environment,
 )
 
@@ -78,6 +81,13 @@ def deploy(
     if unknown:
         raise DeploymentError(f"{template_file.name} has no parameter {', '.join(sorted(unknown))}")
     template, left_out = strip(template, environment.resource_types)
+    template = with_definitions(
+        template,
+        {
+            logical_id: _read(template_file.parent / file)
+            for logical_id, file in definition_files(template).items()
+        },
+    )
     uploaded = _upload(client("s3"), environment, template_file.parent, code_places(template))
     template = with_environment(with_code(template, uploaded), variables)
     cloudformation = client("cloudformation")
@@ -155,20 +165,29 @@ def _upload(
 
 def archive(environment: MiniStackEnvironment, folder: Path, prefix: str) -> bytes:
     """Pack a code folder as ``sam build`` would, with its requirements for MiniStack's interpreter."""
-    sources = [folder]
+    packed = io.BytesIO()
     requirements = folder / "requirements.txt"
     if requirements.is_file():
-        sources.append(install_for(environment, requirements))
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archived:
-        for source in sources:
-            keep_compiled = source is not folder
-            for file in sorted(source.rglob("*")):
-                relative = file.relative_to(source)
-                if file.is_dir() or (not keep_compiled and _is_left_behind(relative)):
-                    continue
+        packed.write(_packages(install_for(environment, requirements), prefix))
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archived:
+        for file in sorted(folder.rglob("*")):
+            relative = file.relative_to(folder)
+            if not file.is_dir() and not _is_left_behind(relative):
                 archived.write(file, f"{prefix}{relative.as_posix()}")
     return packed.getvalue()
+
+
+def _packages(folder: Path, prefix: str) -> bytes:
+    """Installed packages, packed once: there are hundreds of megabytes of them."""
+    kept = folder.with_name(f"{folder.name}{prefix.replace('/', '-')}.zip")
+    if not kept.is_file():
+        unfinished = kept.with_name(f"{kept.name}.{os.getpid()}")
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archived:
+            for file in sorted(folder.rglob("*")):
+                if file.is_file():
+                    archived.write(file, f"{prefix}{file.relative_to(folder).as_posix()}")
+        unfinished.rename(kept)
+    return kept.read_bytes()
 
 
 def _is_left_behind(relative: Path) -> bool:

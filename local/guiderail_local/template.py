@@ -160,6 +160,9 @@ _CODE = {
 }
 
 
+_MACHINE = "AWS::Serverless::StateMachine"
+
+
 def code_places(template: Mapping[str, Any]) -> list[CodePlace]:
     """The local folders whose content has to be uploaded before a deployment."""
     inherited = template.get("Globals", {}).get("Function", {}).get("CodeUri")
@@ -186,4 +189,27 @@ def with_code(template: Mapping[str, Any], uploaded: Mapping[str, str]) -> Templ
         }
         if metadata:
             resource["Metadata"] = metadata
+    return changed
+
+
+def definition_files(template: Mapping[str, Any]) -> dict[str, str]:
+    """The local files that state machines are defined in, by logical id."""
+    files = {}
+    for logical_id, resource in template.get("Resources", {}).items():
+        if resource.get("Type") == _MACHINE:
+            file = resource.get("Properties", {}).get("DefinitionUri")
+            if isinstance(file, str) and not file.startswith("s3://"):
+                files[logical_id] = file
+    return files
+
+
+def with_definitions(
+    template: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]]
+) -> Template:
+    """Put the definitions of state machines into the template, in place of the files that hold them."""
+    changed = copy.deepcopy(dict(template))
+    for logical_id, definition in definitions.items():
+        properties = changed["Resources"][logical_id]["Properties"]
+        del properties["DefinitionUri"]
+        properties["Definition"] = copy.deepcopy(dict(definition))
     return changed

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from guiderail.rendering.wording import cut
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,12 +18,14 @@ from guiderail_local.template import LeftOut
 if TYPE_CHECKING:
     from guiderail_local.player import Ending, HeardAlert
     from guiderail_local.stack import Stack
+    from guiderail_local.story.remedies import GatesSaid
     from guiderail_local.story.telling import StepEnding
 
 _MOST_FINDINGS = 4
 _WIDTH_OF_FILES = 140
 _WIDTH_OF_STEPS = 51
 _WIDTH_OF_REASONS = 34
+_LONGEST_WHY = 140
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class PrintedTimeline:
         self._console.print()
 
     def stepped(self, ending: StepEnding) -> None:
-        """One line per step: what happened, the reason codes, and what people were told."""
+        """One line per step: what happened, the reason codes, what people were told, what gates said."""
         if ending.scene != self._scene:
             self._scene = ending.scene
             self._console.print(Text(f"\n{ending.scene}", style="bold"))
@@ -143,6 +146,8 @@ class PrintedTimeline:
             Text("\n".join(_what_came_of_it(ending)) or "nobody is told", style="dim"),
         )
         self._console.print(line)
+        for said in ending.gates:
+            self._console.print(_gates(said))
         for problem in ending.problems:
             self._console.print(Text(f"    {problem}", style="red"))
 
@@ -256,10 +261,11 @@ def run_fields(ending: Ending) -> dict[str, Any]:
 
 
 def step_reasons(ending: StepEnding) -> tuple[str, ...]:
-    """All reason codes of a step, each once: of the finding, of telling it, of tries and answers."""
+    """All reason codes of a step, each once: of the finding, of telling it, of tries, answers, remediations."""
     tries = (reason for line in ending.delivered for reason in line.split()[1:])
     answers = (reason for line in ending.answered for reason in line.split()[1:])
-    reasons = (*ending.decided, *ending.settled, *ending.told, *tries, *answers)
+    remedies = (became.moment.reason.value for became in ending.remediated)
+    reasons = (*ending.decided, *ending.settled, *ending.told, *tries, *answers, *remedies)
     return tuple(dict.fromkeys(reasons))
 
 
@@ -272,16 +278,35 @@ def _what_came_of_it(ending: StepEnding) -> Iterator[str]:
         status, _, reason = answer.partition(" ")
         yield f"answer: {status}{f', {reason}' if reason else ', a page that asks'}"
     yield from map(_told, ending.alerts)
+    for became in ending.remediated:
+        why = f", {became.moment.text}" if became.moment.text else ""
+        yield f"{became.action}: {became.moment.state}{cut(why, _LONGEST_WHY)}"
     tries: dict[str, list[str]] = {}
     for line in ending.delivered:
         channel, reason = line.split()
         tries.setdefault(channel, []).append(reason)
-    arrived = [channel for channel, reasons in tries.items() if reasons == ["delivered"]]
+    arrived = [channel for channel, reasons in tries.items() if set(reasons) == {"delivered"}]
     if arrived:
-        yield f"arrives at: {', '.join(arrived)}"
+        yield f"arrives at: {', '.join(_often(name, len(tries[name])) for name in arrived)}"
     for channel, reasons in tries.items():
         if channel not in arrived:
             yield f"{channel}: {', then '.join(reasons)}"
+
+
+def _often(name: str, times: int) -> str:
+    return name if times == 1 else f"{name} {times} times"
+
+
+def _gates(said: GatesSaid) -> Text:
+    """Every gate with its answer; the words of those that did not let it pass."""
+    line = Text(f"    gates of {said.action}:", style="dim")
+    for answer in said.answers:
+        line.append(f" {answer.gate}")
+        line.append(" ✓" if answer.passed else " ✗", style="green" if answer.passed else "red")
+        if not answer.passed:
+            line.append(f" {answer.reason}", style="yellow")
+            line.append(f" ({answer.text})" if answer.text else "")
+    return line
 
 
 def step_fields(ending: StepEnding) -> dict[str, Any]:
@@ -296,6 +321,31 @@ def step_fields(ending: StepEnding) -> dict[str, Any]:
         "told": list(ending.told),
         "delivered": list(ending.delivered),
         "answered": list(ending.answered),
+        "remediated": [
+            {
+                "action": became.action,
+                "state": became.moment.state.value,
+                "reason": became.moment.reason.value,
+                "by": became.moment.by,
+                "text": became.moment.text,
+            }
+            for became in ending.remediated
+        ],
+        "gates": [
+            {
+                "action": said.action,
+                "answers": [
+                    {
+                        "gate": answer.gate.value,
+                        "passed": answer.passed,
+                        "reason": answer.reason.value,
+                        "text": answer.text,
+                    }
+                    for answer in said.answers
+                ],
+            }
+            for said in ending.gates
+        ],
         "alerts": [{"subject": alert.subject, "message": alert.message} for alert in ending.alerts],
         "jobs": list(ending.jobs),
         "incidents": list(ending.incidents),

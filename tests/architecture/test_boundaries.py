@@ -40,6 +40,7 @@ DOMAIN = "layers/domain/guiderail"
 ONLY_IN = {
     f"{DOMAIN}/services/drawing.py": {"font_source_sans_pro", "pygal", "resvg_py"},
     f"{DOMAIN}/adapters/channels/slack.py": {"slack_sdk"},
+    f"{DOMAIN}/adapters/record_files.py": {"pyarrow"},
     f"{DOMAIN}/adapters/slack_signatures.py": {"slack_sdk"},
 }
 FORBIDDEN_NAMES = {"common", "utils", "helpers", "manager", "shared", "util", "helper"}

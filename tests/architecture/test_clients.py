@@ -14,7 +14,7 @@ ADAPTERS = Path(clients.__file__).parent
 
 def test_every_service_that_an_adapter_names_is_known() -> None:
     named = set(
-        re.findall(r'client\("(\w+)"', "".join(p.read_text() for p in ADAPTERS.rglob("*.py")))
+        re.findall(r'client\("([\w-]+)"', "".join(p.read_text() for p in ADAPTERS.rglob("*.py")))
     )
     assert named == set(clients.SERVICES)
 

@@ -114,7 +114,9 @@ def test_defaults_of_settings() -> None:
         "GUIDERAIL_RETRAINING_PIPELINES",
         "GUIDERAIL_PIPELINE_PARAMETERS",
         "GUIDERAIL_POLICY_BUCKET",
-    }
+        "GUIDERAIL_REMEDIATION_MACHINE",
+        "GUIDERAIL_REINGESTION_IMAGE",
+    } - {"GUIDERAIL_REINGESTION_INSTANCE_TYPE"}
     unset = {f"GUIDERAIL_{name.upper()}": "given" for name in required}
     given = {name: default for name, default in named.items() if default}
     assert settings_from(unset) == settings_from(given | unset)
@@ -139,7 +141,9 @@ def test_functions() -> None:
     template = load()
     functions = of_type(template["Resources"], "AWS::Serverless::Function")
     # one environment for all, but for what would make the template refer to itself, or is one's secret
-    assert of_their_own().keys() == {"Deliver", "OnReply"}
+    assert of_their_own().keys() == {
+        "Deliver", "OnReply", "OnActionFinished", "Remediate", "Reingest"
+    }  # fmt: skip
     assert first_column(README, "Functions") == list(functions)
     folders = {p.name for p in (ROOT / "functions").iterdir() if p.is_dir()}
     assert {Path(f["CodeUri"]).name for f in functions.values()} == folders
@@ -153,9 +157,9 @@ def test_channels() -> None:
 def test_alarms_and_outputs() -> None:
     template = load()
     alarms = list(of_type(template["Resources"], "AWS::CloudWatch::Alarm"))
-    outputs = [
-        name for name in template["Outputs"] if not re.search(r"(On|D).*(Name|LogGroupName)$", name)
-    ]
+    functions = of_type(template["Resources"], "AWS::Serverless::Function")
+    of_functions = {f"{name}{what}" for name in functions for what in ("Name", "LogGroupName")}
+    outputs = [name for name in template["Outputs"] if name not in of_functions]
     assert first_column(README, "Operations") == [*alarms, *outputs]
 
 
@@ -189,10 +193,9 @@ def test_commands_named_in_the_documents_exist() -> None:
 
 def test_events() -> None:
     pattern = load()["Resources"]["JobFinishedRule"]["Properties"]["EventPattern"]
-    sent = re.findall(
-        r'return "((?:Incident|Run)\w+)"',
-        (ROOT / "layers/domain/guiderail/services/telling.py").read_text(),
-    )
+    services = ROOT / "layers/domain/guiderail/services"
+    sent = re.findall(r'return "((?:Incident|Run)\w+)"', (services / "telling.py").read_text())
+    sent += re.findall(r'"(Remediation\w+)"', (services / "proposals.py").read_text())
     assert first_column(README, "Events") == [*pattern["detail-type"], *sorted(set(sent))]
     for status in pattern["detail"]["ProcessingJobStatus"]:
         assert status in README

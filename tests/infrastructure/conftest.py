@@ -16,6 +16,15 @@ FULL = {
     "ReportBucketArns": "arn:aws:s3:::drift-reports,arn:aws:s3:::fairness-reports",
     "ReportKeyArns": "arn:aws:kms:eu-central-1:111122223333:key/1f0c",
     "RetrainingPipelineArns": "arn:aws:sagemaker:eu-central-1:111122223333:pipeline/retrain-churn",
+    "RemediationEndpointArns": "arn:aws:sagemaker:eu-central-1:111122223333:endpoint/churn",
+    "RemediationScheduleArns": "arn:aws:sagemaker:eu-central-1:111122223333:monitoring-schedule/churn-*",
+    "RemediationRoleArns": "arn:aws:iam::111122223333:role/monitoring",
+    "RemediationFeatureGroupArns": "arn:aws:sagemaker:eu-central-1:111122223333:feature-group/customers",
+    "RemediationSourceArns": "arn:aws:s3:::corrected,arn:aws:s3:::lake",
+    "RemediationKeyArns": "arn:aws:kms:eu-central-1:111122223333:key/4d8a",
+    "RemediationTargetArns": "arn:aws:lambda:eu-central-1:111122223333:function:mend,"
+    "arn:aws:states:eu-central-1:111122223333:stateMachine:repair",
+    "ReingestionImageUri": "111122223333.dkr.ecr.eu-central-1.amazonaws.com/reingest:1",
 }
 
 

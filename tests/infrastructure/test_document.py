@@ -8,7 +8,7 @@ from tests.template import TEMPLATE, Json
 
 SECTIONS = [
     "Parameters", "Globals", "Storage", "Bus and rules", "Queues", "Clock", "Alerts", "Layers",
-    "Functions", "Alarms", "Outputs",
+    "Functions", "State machines", "Alarms", "Outputs",
 ]  # fmt: skip
 
 

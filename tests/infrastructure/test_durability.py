@@ -7,7 +7,7 @@ from guiderail.adapters.channels import AT_ONCE
 from guiderail.adapters.channels.slack import SEND_SECONDS
 from guiderail.services.delivering import LEASE
 
-from tests.template import Json, of_type
+from tests.template import Json, as_list, of_type
 
 LONGEST_RETENTION = 14 * 24 * 3600
 ALARMS = {
@@ -15,6 +15,11 @@ ALARMS = {
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<ReportsQueue.QueueName>"),
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "<DeliveriesDeadLetterQueue.QueueName>"),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<DeliveriesQueue.QueueName>"),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "<ActionsDeadLetterQueue.QueueName>"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<ActionsQueue.QueueName>"),
+    ("AWS/States", "ExecutionsFailed", "<RemediationMachine>"),
+    ("AWS/Lambda", "Errors", "<OnActionFinished>"),
+    ("AWS/Lambda", "Errors", "<Remediate>"),
     ("AWS/Lambda", "Errors", "<OnJobFinished>"),
     ("AWS/Lambda", "Errors", "<OnDue>"),
     ("AWS/Lambda", "Errors", "<Deliver>"),
@@ -25,7 +30,15 @@ ALARMS = {
 SOURCES = {
     "ReportsQueue": ("OnJobFinished", "ReportsDeadLetterQueue"),
     "DeliveriesQueue": ("Deliver", "DeliveriesDeadLetterQueue"),
+    "ActionsQueue": ("OnActionFinished", "ActionsDeadLetterQueue"),
 }
+RULES = {
+    "ReportsQueue": ["JobFinishedRule"],
+    "ActionsQueue": [
+        "PipelineEndedRule", "ModelDecidedRule", "EndpointChangedRule", "BaselineJobEndedRule",
+        "ExecutionEndedRule",
+    ],
+}  # fmt: skip
 LONGEST_DELAY = 900
 """Seconds by which SQS puts a message off at most, so a try that has to wait."""
 
@@ -34,7 +47,7 @@ def test_queues_are_encrypted(stack: Json) -> None:
     queues = of_type(stack, "AWS::SQS::Queue")
     assert queues.keys() == {
         "ReportsQueue", "ReportsDeadLetterQueue", "DueDeadLetterQueue", "DeliveriesQueue",
-        "DeliveriesDeadLetterQueue",
+        "DeliveriesDeadLetterQueue", "ActionsQueue", "ActionsDeadLetterQueue",
     }  # fmt: skip
     assert all(queue["SqsManagedSseEnabled"] is True for queue in queues.values())
 
@@ -49,8 +62,12 @@ def test_each_source_has_a_dead_letter_queue_of_its_own(stack: Json, source: str
 
 
 @pytest.mark.parametrize(
-    "queue", ["ReportsDeadLetterQueue", "DueDeadLetterQueue", "DeliveriesDeadLetterQueue"]
-)
+    "queue",
+    [
+        "ReportsDeadLetterQueue", "DueDeadLetterQueue", "DeliveriesDeadLetterQueue",
+        "ActionsDeadLetterQueue",
+    ],
+)  # fmt: skip
 def test_dead_letters_are_kept_longest(stack: Json, queue: str) -> None:
     assert stack[queue]["Properties"]["MessageRetentionPeriod"] == LONGEST_RETENTION
 
@@ -74,6 +91,7 @@ def test_every_event_source_reports_single_failures(stack: Json) -> None:
     assert {source["FunctionName"]: source["BatchSize"] for source in sources.values()} == {
         "<OnJobFinished>": 10,
         "<Deliver>": 8,
+        "<OnActionFinished>": 10,
     }
     read = {one["FunctionName"]: one["EventSourceArn"] for one in sources.values()}
     assert read == {f"<{function}>": f"<{queue}.Arn>" for queue, (function, _) in SOURCES.items()}
@@ -82,7 +100,7 @@ def test_every_event_source_reports_single_failures(stack: Json) -> None:
     most = {
         one["FunctionName"]: one["ScalingConfig"]["MaximumConcurrency"] for one in sources.values()
     }
-    assert most == {"<OnJobFinished>": 5, "<Deliver>": 20}
+    assert most == {"<OnJobFinished>": 5, "<Deliver>": 20, "<OnActionFinished>": 2}
 
 
 def test_a_batch_of_deliveries_ends_before_its_time_lease_and_visibility_do(stack: Json) -> None:
@@ -100,14 +118,21 @@ def test_deliveries_come_from_our_own_roles_alone(stack: Json, queue: str) -> No
 
 
 def test_every_rule_target_retries_and_has_a_dead_letter_queue(stack: Json) -> None:
-    for rule in of_type(stack, "AWS::Events::Rule").values():
-        for target in rule["Targets"]:
-            assert target["DeadLetterConfig"]["Arn"] == "<ReportsDeadLetterQueue.Arn>"
+    rules = of_type(stack, "AWS::Events::Rule")
+    assert sorted(rules) == sorted(name for names in RULES.values() for name in names)
+    for queue, names in RULES.items():
+        for name in names:
+            (target,) = rules[name]["Targets"]
+            assert target["Arn"] == f"<{queue}.Arn>"
+            assert target["DeadLetterConfig"]["Arn"] == f"<{SOURCES[queue][1]}.Arn>"
             assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
 
 
-@pytest.mark.parametrize("queue", ["ReportsQueue", "ReportsDeadLetterQueue"])
-def test_no_other_service_may_send(stack: Json, queue: str) -> None:
+@pytest.mark.parametrize(
+    ("queue", "rules"),
+    [(queue, RULES[source]) for source in RULES for queue in (source, SOURCES[source][1])],
+)
+def test_no_other_service_may_send(stack: Json, queue: str, rules: list[str]) -> None:
     (policy,) = [
         policy
         for policy in of_type(stack, "AWS::SQS::QueuePolicy").values()
@@ -117,7 +142,9 @@ def test_no_other_service_may_send(stack: Json, queue: str) -> None:
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Action"] == "sqs:SendMessage"
     assert statement["Resource"] == f"<{queue}.Arn>"
-    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": "<JobFinishedRule.Arn>"}}
+    senders = as_list(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+    assert statement["Condition"].keys() == {"ArnEquals"}
+    assert senders == [f"<{rule}.Arn>" for rule in rules]
 
 
 def test_table_forgets_in_time_and_can_be_restored(stack: Json) -> None:
@@ -149,7 +176,7 @@ def test_firing_incidents_are_listed_without_a_scan(stack: Json) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kept", ["RunTable", "PolicyBucket"])
+@pytest.mark.parametrize("kept", ["RunTable", "PolicyBucket", "ReingestionBucket"])
 def test_what_is_known_outlives_the_stack(stack: Json, kept: str) -> None:
     assert stack[kept]["DeletionPolicy"] == stack[kept]["UpdateReplacePolicy"] == "Retain"
 
@@ -176,14 +203,24 @@ def test_policies_are_kept_by_version_encrypted_and_private(stack: Json) -> None
     assert not rule.keys() & {"ExpirationInDays", "ExpirationDate"}
 
 
-def test_policies_are_read_and_written_over_tls_only(stack: Json) -> None:
-    policy = stack["PolicyBucketPolicy"]["Properties"]
-    assert policy["Bucket"] == "<PolicyBucket>"
+def test_what_is_ingested_again_is_kept_for_90_days_encrypted_and_private(stack: Json) -> None:
+    bucket = stack["ReingestionBucket"]["Properties"]
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", 90)
+
+
+@pytest.mark.parametrize("bucket", ["PolicyBucket", "ReingestionBucket"])
+def test_buckets_are_read_and_written_over_tls_only(stack: Json, bucket: str) -> None:
+    policy = stack[f"{bucket}Policy"]["Properties"]
+    assert policy["Bucket"] == f"<{bucket}>"
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == (
         "Deny", "*", "s3:*",
     )  # fmt: skip
-    assert statement["Resource"] == ["<PolicyBucket.Arn>", "<PolicyBucket.Arn>/*"]
+    assert statement["Resource"] == [f"<{bucket}.Arn>", f"<{bucket}.Arn>/*"]
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 

@@ -18,7 +18,17 @@ OWN_SETTINGS = {
         "GUIDERAIL_DRAW_FUNCTION": "<DrawPictures>",
     },
     "OnReply": {"GUIDERAIL_SLACK_SIGNING_SECRET": "guiderail/slack-signing"},
+    "OnActionFinished": {"GUIDERAIL_ACTIONS_DEAD_LETTER_QUEUE": "<ActionsDeadLetterQueue>"},
+    "Remediate": {"GUIDERAIL_REINGESTION_MACHINE": "<ReingestionMachine>"},
+    "Reingest": {
+        "GUIDERAIL_REINGESTION_BUCKET": "<ReingestionBucket>",
+        "GUIDERAIL_REINGESTION_ROLE": "",
+        "GUIDERAIL_REINGESTION_INSTANCE_TYPE": "ml.m5.xlarge",
+        "GUIDERAIL_REINGESTION_INSTANCES": "4",
+    },
 }
+LAYERS = {"DrawPictures": "PicturesLayer", "Reingest": "ColumnsLayer"}
+"""What single functions have besides the layers that all have."""
 
 # Slack's own address holds in AWS; the local cloud puts its sink there.
 ONLY_ELSEWHERE = {"GUIDERAIL_SLACK_HOOKS"}
@@ -69,7 +79,7 @@ def test_layers_are_built_for_that_processor(written: Json) -> None:
         for name, resource in written["Resources"].items()
         if resource["Type"] == "AWS::Serverless::LayerVersion"
     }
-    assert layers.keys() == {"DependenciesLayer", "DomainLayer", "PicturesLayer"}
+    assert layers.keys() == {"DependenciesLayer", "DomainLayer", *LAYERS.values()}
     for layer in layers.values():
         assert layer["Metadata"] == {
             "BuildMethod": "python3.13",
@@ -98,15 +108,15 @@ def test_local_environment_builds_for_a_pc_into_a_folder_of_its_own() -> None:
 def test_functions_use_one_runtime_and_both_layers_dependencies_first(stack: Json) -> None:
     for name, function in of_type(stack, "AWS::Lambda::Function").items():
         assert function["Runtime"] == "python3.13"
-        pictures = ["PicturesLayer"] if name == "DrawPictures" else []
-        assert logical_ids(function["Layers"]) == ["DependenciesLayer", "DomainLayer", *pictures]
+        more = [LAYERS[name]] if name in LAYERS else []
+        assert logical_ids(function["Layers"]) == ["DependenciesLayer", "DomainLayer", *more]
     for layer in of_type(stack, "AWS::Lambda::LayerVersion").values():
         assert layer["CompatibleRuntimes"] == ["python3.13"]
 
 
 def test_old_layer_versions_are_deleted(stack: Json) -> None:
     layers = [one for one in stack.values() if one["Type"] == "AWS::Lambda::LayerVersion"]
-    assert [layer.get("DeletionPolicy") for layer in layers] == ["Delete"] * 3
+    assert [layer.get("DeletionPolicy") for layer in layers] == ["Delete"] * 4
 
 
 def test_environment_is_what_the_settings_read(stack: Json) -> None:
@@ -164,6 +174,7 @@ def test_people_do_not_wait_long_for_an_answer_or_a_picture(stack: Json) -> None
     functions = of_type(stack, "AWS::Lambda::Function")
     assert {name: one["Timeout"] for name, one in functions.items()} == {
         "OnJobFinished": 60, "OnDue": 300, "Deliver": 120, "DrawPictures": 15, "OnReply": 15,
+        "OnActionFinished": 60, "Remediate": 120, "Reingest": 900,
     }  # fmt: skip
 
 

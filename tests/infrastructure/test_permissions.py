@@ -13,6 +13,18 @@ from tests.template import ACCOUNT, REGION, TEMPLATE, Json, as_list, of_type, st
 WITHOUT_RESOURCE_TYPES = {
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    # of what Step Functions sends to a log group, which is delivered for it
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+    "ecr:GetAuthorizationToken",
 }
 SERVICES = {
     "OnJobFinishedRole": "lambda",
@@ -21,7 +33,16 @@ SERVICES = {
     "DeliverRole": "lambda",
     "DrawPicturesRole": "lambda",
     "OnReplyRole": "lambda",
+    "OnActionFinishedRole": "lambda",
+    "RemediateRole": "lambda",
+    "ReingestRole": "lambda",
+    "ReingestionJobRole": "sagemaker",
+    "RemediationMachineRole": "states",
+    "ReingestionMachineRole": "states",
 }
+HERE = f"{REGION}:{ACCOUNT}"
+MACHINE = {f"arn:aws:states:{HERE}:stateMachine:guiderail-remediation"}
+DRIVING = {"states:StartExecution": MACHINE, "states:SendTaskSuccess": MACHINE}
 # In a key's own policy "*" is the key itself.
 KEY_POLICIES = {"AlertTopicKey"}
 POLICY = {
@@ -92,10 +113,12 @@ def test_no_managed_policies(full_stack: Json) -> None:
     assert all("ManagedPolicyArns" not in role for role in roles.values())
 
 
-def test_roles_are_assumed_by_their_own_service(stack: Json) -> None:
+def test_roles_are_assumed_by_their_own_service(full_stack: Json) -> None:
     for role, service in SERVICES.items():
-        (statement,) = stack[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        (statement,) = full_stack[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+        if service != "lambda":  # whose roles are passed to functions of the account alone
+            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
 def test_on_job_finished_without_options(stack: Json) -> None:
@@ -142,6 +165,7 @@ def test_on_due(stack: Json) -> None:
         "dynamodb:Query": {"<RunTable.Arn>"},
         "dynamodb:UpdateItem": {"<RunTable.Arn>"},
         "sqs:SendMessage": {"<DeliveriesQueue.Arn>", "<DueDeadLetterQueue.Arn>"},
+        **DRIVING,
         **observing("OnDue"),
     }
 
@@ -197,6 +221,8 @@ def test_on_reply_reads_one_secret_and_keeps_what_was_answered(
         "dynamodb:Query": {"<RunTable.Arn>"},
         "dynamodb:UpdateItem": {"<RunTable.Arn>"},
         "secretsmanager:GetSecretValue": {secret},
+        "sqs:SendMessage": {"<DeliveriesQueue.Arn>"},
+        **DRIVING,
         **observing("OnReply"),
     }
     after = granted(full_stack, "OnReplyRole")
@@ -221,3 +247,195 @@ def test_due_schedule(stack: Json) -> None:
         "lambda:InvokeFunction": {"<OnDue.Arn>"},
         "sqs:SendMessage": {"<DueDeadLetterQueue.Arn>"},
     }
+
+
+def sagemaker(*kinds: str) -> set[str]:
+    """ARNs of everything of some kinds."""
+    return {f"arn:aws:sagemaker:{HERE}:{kind}" for kind in kinds}
+
+
+JOB_DEFINITIONS = ("data-quality", "model-bias", "model-explainability", "model-quality")
+MODELS = sagemaker("endpoint/*", "endpoint-config/*", "model/*", "model-package/*", "pipeline/*")
+MONITORING = sagemaker(
+    "monitoring-schedule/*",
+    "processing-job/*",
+    *(f"{kind}-job-definition/*" for kind in JOB_DEFINITIONS),
+)
+DEFINITION_CALLS = (
+    "DataQualityJobDefinition", "ModelBiasJobDefinition", "ModelExplainabilityJobDefinition",
+    "ModelQualityJobDefinition",
+)  # fmt: skip
+
+
+def test_on_action_finished_wakes_and_does_nothing_else(full_stack: Json) -> None:
+    assert granted(full_stack, "OnActionFinishedRole") == {
+        "sqs:DeleteMessage": {"<ActionsQueue.Arn>"},
+        "sqs:GetQueueAttributes": {"<ActionsQueue.Arn>"},
+        "sqs:ReceiveMessage": {"<ActionsQueue.Arn>"},
+        "sqs:SendMessage": {"<ActionsDeadLetterQueue.Arn>"},
+        **TABLE,
+        **DRIVING,
+        **observing("OnActionFinished"),
+    }
+
+
+def test_remediate_changes_nothing_unless_parameters_name_it(stack: Json) -> None:
+    executions = f"arn:aws:states:{HERE}:execution:guiderail-reingestion:*"
+    assert granted(stack, "RemediateRole") == {
+        **TABLE,
+        **POLICY,
+        "dynamodb:BatchGetItem": {"<RunTable.Arn>"},
+        "dynamodb:Query": {"<RunTable.Arn>"},
+        "dynamodb:UpdateItem": {"<RunTable.Arn>"},
+        "sqs:SendMessage": {"<DeliveriesQueue.Arn>"},
+        "s3:GetObject": {"<PolicyBucket.Arn>/policy.json", "arn:aws:s3:::drift-reports/*"},
+        "s3:ListBucket": {"<PolicyBucket.Arn>", "arn:aws:s3:::drift-reports"},
+        **{
+            f"sagemaker:{action}": MODELS
+            for action in (
+                "DescribeEndpoint", "DescribeEndpointConfig", "DescribeModel",
+                "DescribeModelPackage", "DescribePipelineExecution", "ListPipelineExecutionSteps",
+            )
+        },
+        **{
+            f"sagemaker:Describe{what}": MONITORING
+            for what in (*DEFINITION_CALLS, "MonitoringSchedule", "ProcessingJob")
+        },
+        "states:SendTaskSuccess": MACHINE,
+        "states:StartExecution": {*MACHINE, "<ReingestionMachine>"},
+        "states:DescribeExecution": {executions},
+        **observing("Remediate"),
+    }  # fmt: skip
+
+
+def test_remediate_changes_what_parameters_name(stack: Json, full_stack: Json) -> None:
+    before, after = (granted(one, "RemediateRole") for one in (stack, full_stack))
+    added = {action: where - before.get(action, set()) for action, where in after.items()}
+    own = sagemaker(
+        "monitoring-schedule/guiderail-*",
+        "processing-job/guiderail-*",
+        *(f"{kind}-job-definition/guiderail-*" for kind in JOB_DEFINITIONS),
+    )
+    schedules = {FULL["RemediationScheduleArns"]}
+    function, machine = FULL["RemediationTargetArns"].split(",")
+    assert {action: where for action, where in added.items() if where} == {
+        # sources of re-ingestions, and reports and baselines of the second bucket
+        "s3:ListBucket": {
+            "arn:aws:s3:::corrected", "arn:aws:s3:::lake", "arn:aws:s3:::fairness-reports",
+        },
+        "s3:GetObject": {"arn:aws:s3:::fairness-reports/*"},
+        "s3:PutObject": {"arn:aws:s3:::drift-reports/*", "arn:aws:s3:::fairness-reports/*"},
+        "sagemaker:DescribePipeline": {FULL["RetrainingPipelineArns"]},
+        "sagemaker:StartPipelineExecution": {FULL["RetrainingPipelineArns"]},
+        "sagemaker:ListTags": {FULL["RemediationEndpointArns"]},
+        "sagemaker:UpdateEndpoint": {
+            FULL["RemediationEndpointArns"], *sagemaker("endpoint-config/*"),
+        },
+        "sagemaker:StartMonitoringSchedule": schedules,
+        "sagemaker:StopMonitoringSchedule": schedules,
+        "sagemaker:UpdateMonitoringSchedule": schedules,
+        "sagemaker:AddTags": own,
+        "sagemaker:CreateMonitoringSchedule": own,
+        "sagemaker:CreateProcessingJob": own,
+        **{f"sagemaker:Create{what}": own for what in DEFINITION_CALLS},
+        "iam:PassRole": {FULL["RemediationRoleArns"]},
+        "lambda:InvokeFunction": {function, machine},
+        "states:StartExecution": {function, machine},
+        # of a function this names nothing that there could be
+        "states:DescribeExecution": {
+            f"{function}:*", f"arn:aws:states:{HERE}:execution:repair:*",
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", ["RemediateRole", "ReingestionMachineRole"])
+def test_roles_are_passed_to_sagemaker_alone(full_stack: Json, owner: str) -> None:
+    (passing,) = [
+        statement
+        for name, statement in statements(full_stack)
+        if name == owner and statement["Action"] == "iam:PassRole"
+    ]
+    assert passing["Condition"] == {
+        "StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}
+    }
+
+
+def test_reingest_reads_and_writes_what_parameters_name(stack: Json, full_stack: Json) -> None:
+    kept = {
+        "s3:ListBucket": {"<ReingestionBucket.Arn>"},
+        "s3:GetObject": {"<ReingestionBucket.Arn>/*"},
+        "s3:PutObject": {"<ReingestionBucket.Arn>/*"},
+    }
+    assert granted(stack, "ReingestPolicy") == kept
+    assert granted(stack, "ReingestRole") == observing("Reingest")
+    group = {FULL["RemediationFeatureGroupArns"]}
+    assert granted(full_stack, "ReingestPolicy") == {
+        "s3:ListBucket": {*kept["s3:ListBucket"], *FULL["RemediationSourceArns"].split(",")},
+        "s3:GetObject": {
+            *kept["s3:GetObject"],
+            *(f"{bucket}/*" for bucket in FULL["RemediationSourceArns"].split(",")),
+        },
+        "s3:PutObject": kept["s3:PutObject"],
+        "kms:Decrypt": {FULL["RemediationKeyArns"]},
+        "kms:GenerateDataKey": {FULL["RemediationKeyArns"]},
+        "sagemaker:BatchWriteRecord": group,
+        "sagemaker:DescribeFeatureGroup": group,
+        "sagemaker:GetRecord": group,
+        "sagemaker:PutRecord": group,
+    }
+
+
+def test_jobs_that_ingest_may_do_what_the_function_does(stack: Json, full_stack: Json) -> None:
+    assert "ReingestionJobRole" not in stack
+    assert stack["ReingestPolicy"]["Properties"]["Roles"] == ["<ReingestRole>"]
+    assert full_stack["ReingestPolicy"]["Properties"]["Roles"] == [
+        "<ReingestRole>", "<ReingestionJobRole>",
+    ]  # fmt: skip
+    environment = full_stack["Reingest"]["Properties"]["Environment"]["Variables"]
+    assert environment["GUIDERAIL_REINGESTION_ROLE"] == "<ReingestionJobRole.Arn>"
+
+
+def delivering_logs() -> dict[str, set[str]]:
+    """What every state machine may do with logs and traces."""
+    return {
+        action: {"*"} for action in WITHOUT_RESOURCE_TYPES if action.startswith(("logs:", "xray:"))
+    }
+
+
+def test_the_remediation_machine_calls_its_function_and_nothing_else(full_stack: Json) -> None:
+    assert granted(full_stack, "RemediationMachineRole") == {
+        "lambda:InvokeFunction": {"<Remediate.Arn>"},
+        **delivering_logs(),
+    }
+
+
+def test_the_reingestion_machine(stack: Json, full_stack: Json) -> None:
+    bucket = {"<ReingestionBucket.Arn>/*"}
+    machine = f"arn:aws:states:{HERE}:stateMachine:guiderail-reingestion"
+    children = f"arn:aws:states:{HERE}:execution:guiderail-reingestion/*"
+    before = granted(stack, "ReingestionMachineRole")
+    assert before == {
+        "lambda:InvokeFunction": {"<Reingest.Arn>"},
+        "states:StartExecution": {machine},
+        "states:DescribeExecution": {children},
+        "states:StopExecution": {children},
+        "s3:AbortMultipartUpload": bucket,
+        "s3:GetObject": bucket,
+        "s3:ListMultipartUploadParts": bucket,
+        "s3:PutObject": bucket,
+        **delivering_logs(),
+    }
+    after = granted(full_stack, "ReingestionMachineRole")
+    jobs = sagemaker("processing-job/guiderail-reingest-*")
+    rule = f"arn:aws:events:{HERE}:rule/StepFunctionsGetEventsForSageMakerProcessingJobsRule"
+    assert {action: where for action, where in after.items() if action not in before} == {
+        "sagemaker:AddTags": jobs,
+        "sagemaker:CreateProcessingJob": jobs,
+        "sagemaker:DescribeProcessingJob": jobs,
+        "sagemaker:StopProcessingJob": jobs,
+        "iam:PassRole": {"<ReingestionJobRole.Arn>"},
+        "events:DescribeRule": {rule},
+        "events:PutRule": {rule},
+        "events:PutTargets": {rule},
+    }
+    assert stack["ReingestionMachine"]["Properties"]["StateMachineName"] in machine

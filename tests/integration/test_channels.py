@@ -42,7 +42,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.client import WebClient
 from slack_sdk.webhook import WebhookClient
 
-from tests.unit.rendering.notifications import CASES, answerable, news, replies
+from tests.unit.rendering.notifications import CASES, answerable, fitting, news, replies
 
 WEB = [
     ChannelKind.SLACK,
@@ -122,7 +122,7 @@ class House:
         return self.senders.send(
             self.sink.channels()[kind],
             notification or news(),
-            replace(answerable(), thread=thread, **rendering),
+            replace(fitting(notification or news()), thread=thread, **rendering),
         )
 
     def failure(self, kind: ChannelKind, **given: Any) -> ChannelFailedError | ChannelRefusedError:
@@ -206,6 +206,28 @@ def test_pagerduty_and_jsm_follow_an_incident_to_its_end(house: House) -> None:
         call.path.partition("?")[0].rpartition("/")[2] for call in house.sink.taken(ChannelKind.JSM)
     ]
     assert ends == ["alerts", "acknowledge", "close", "notes"]
+
+
+def test_pagerduty_and_jsm_are_told_of_a_remediation_beside_its_incident(house: House) -> None:
+    known = Thread(number=1)
+    for case in ("news", "proposal", "not_proven", "proven"):
+        house.send(ChannelKind.PAGERDUTY, CASES[case](), known)
+        house.send(ChannelKind.JSM, CASES[case](), known)
+    paths = [e.path.rpartition("/pagerduty")[2] for e in house.sink.taken(ChannelKind.PAGERDUTY)]
+    assert paths == ["/v2/enqueue"] + ["/v2/change/enqueue"] * 3
+    calls = house.sink.taken(ChannelKind.JSM)
+    alias = calls[0].body["alias"]
+    assert [c.path.partition("?")[0].partition("/v2/")[2] for c in calls] == [
+        "alerts",
+        *[f"alerts/{alias}/notes"] * 3,
+    ]
+
+
+def test_a_proposal_that_has_no_alert_to_be_a_note_of_is_one_itself(house: House) -> None:
+    house.send(ChannelKind.JSM, CASES["proposal"]())
+    house.send(ChannelKind.JSM)
+    own, incident = (call.body["alias"] for call in house.sink.taken(ChannelKind.JSM))
+    assert own != incident
 
 
 def test_a_hundred_at_once_all_arrive(house: House) -> None:
@@ -433,6 +455,37 @@ def test_a_root_that_was_deleted_is_posted_anew(house: House) -> None:
     (message,) = house.sink.slack.messages.values()
     assert later.id == message.ts != first.id
     assert later.thread == Thread(root=message.ts, place="C0GUIDERAIL", number=2)
+
+
+def test_a_remediation_is_told_in_the_thread_and_leaves_its_root_alone(house: House) -> None:
+    first = house.send(ChannelKind.SLACK)
+    asked = house.send(ChannelKind.SLACK, CASES["proposal"](), first.thread)
+    done = house.send(ChannelKind.SLACK, CASES["proven"](), first.thread)
+    root, proposal, proven = house.sink.slack.messages.values()
+    assert (root.ts, root.edits) == (first.id, 0)
+    assert (proposal.ts, proposal.thread_ts, proposal.broadcast) == (asked.id, first.id, True)
+    assert (proven.ts, proven.thread_ts, proven.broadcast) == (done.id, first.id, False)
+    assert "guiderail.approve" in json.dumps(proposal.blocks)
+    # what is remembered of the thread stays as it is
+    assert asked.thread is None and done.thread is None
+
+
+def test_a_remediation_without_a_thread_stands_alone_and_begins_none(house: House) -> None:
+    asked = house.send(ChannelKind.SLACK, CASES["proposal"]())
+    assert asked.thread is None
+    # or the next news would write over its buttons
+    house.send(ChannelKind.SLACK, second())
+    proposal, news_ = house.sink.slack.messages.values()
+    assert (proposal.thread_ts, proposal.edits) == ("", 0)
+    assert news_.thread_ts == ""
+
+
+def test_a_remediation_whose_thread_was_deleted_is_told_all_the_same(house: House) -> None:
+    first = house.send(ChannelKind.SLACK)
+    house.sink.slack.forget(first.id)
+    asked = house.send(ChannelKind.SLACK, CASES["proposal"](), first.thread)
+    (message,) = house.sink.slack.messages.values()
+    assert (message.ts, message.thread_ts) == (asked.id, "")
 
 
 def test_another_channel_in_the_policy_gets_a_thread_of_its_own(house: House) -> None:

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from guiderail.adapters.clients import client
 from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
+from guiderail.adapters.dynamo_remediations import DynamoRemediations
 from guiderail.adapters.dynamo_table import LARGEST_CONTENT
 from guiderail.adapters.dynamodb import INDEX, DynamoIncidents
 from guiderail.errors import (
@@ -33,6 +34,7 @@ from guiderail.model.policy import Severity
 
 from tests.moto_region import region
 from tests.outbox_contract import OutboxContract
+from tests.remediation_contract import RemediationContract
 from tests.store_contract import (
     SCOPE,
     T0,
@@ -404,3 +406,19 @@ class TestOutboxInDynamoDB(OutboxContract):
     @pytest.fixture
     def outbox(self, store: DynamoIncidents) -> DynamoDeliveries:
         return DynamoDeliveries(TABLE, AUDIT_DAYS)
+
+
+class TestRemediationsInDynamoDB(RemediationContract):
+    """The contract of remediations."""
+
+    @pytest.fixture
+    def incidents(self, store: DynamoIncidents) -> DynamoIncidents:
+        return store
+
+    @pytest.fixture
+    def outbox(self, store: DynamoIncidents) -> DynamoDeliveries:
+        return DynamoDeliveries(TABLE, AUDIT_DAYS)
+
+    @pytest.fixture
+    def remediations(self, table: Any) -> DynamoRemediations:
+        return DynamoRemediations(TABLE, AUDIT_DAYS)

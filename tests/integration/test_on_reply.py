@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 from guiderail.adapters import clients, secrets
+from guiderail.adapters.dynamo_remediations import DynamoRemediations
 from guiderail.adapters.dynamodb import DynamoIncidents
 from guiderail.bootstrap import on_reply
 from guiderail.model.delivery import Delivery, DeliveryRef, ReplyToken, token_digest
 from guiderail.model.incident import IncidentState, Ledger
-from guiderail.model.message import ReplyAction
+from guiderail.model.message import INCIDENT_ANSWERS, REMEDIATION_ANSWERS, ReplyAction
 from guiderail.model.notice import AuditEntry
 from guiderail.model.policy import ChannelKind
+from guiderail.model.remediation import Remediation, RemediationState
 from guiderail.model.web import WebRequest
 from msgspec.structs import replace
 
@@ -28,6 +30,7 @@ from functions.on_reply.app import handler
 from tests.integration.conftest import Stack
 from tests.replies import (
     AGE,
+    ASKED,
     INCOME,
     LABELS,
     POLICY,
@@ -35,6 +38,7 @@ from tests.replies import (
     SECRET,
     SIGNING,
     SLACK,
+    approval_of,
     event_of,
     get,
     interaction,
@@ -65,7 +69,8 @@ class Place:
 
     def give(self, action: ReplyAction = ReplyAction.ACKNOWLEDGE, **fields: Any) -> ReplyToken:
         """Keep a token as ``deliver`` does."""
-        token = token_of(action, **{"expires_at": now() + timedelta(hours=1), **fields})
+        made = approval_of if action in REMEDIATION_ANSWERS else token_of
+        token = made(action, **{"expires_at": now() + timedelta(hours=1), **fields})
         delivery = Delivery(
             id="d1",
             notification=token.notification,
@@ -86,6 +91,19 @@ class Place:
         )
         self.stack.outbox.claim(delivery, delivery, ref, [token])
         return token
+
+    def propose(self) -> DynamoRemediations:
+        """Keep a remediation that waits for approval, as ``remediate`` does."""
+        kept = DynamoRemediations(self.stack.table, 1)
+        ends = now() + timedelta(hours=1)
+        asked = replace(ASKED, requested_at=now(), expires_at=ends, look_at=ends)
+        kept.keep_remediation(None, asked)
+        return kept
+
+    def remediation(self) -> Remediation:
+        found = DynamoRemediations(self.stack.table, 1).remediation(ASKED.id)
+        assert found is not None
+        return found
 
     def ask(self, request: WebRequest) -> tuple[int, str]:
         """Status and body of the function's answer."""
@@ -174,7 +192,7 @@ def test_a_link_is_opened_answered_and_used_up(place: Place) -> None:
     assert [entry.counts for entry in refused] == [{"reply_used": 1}]
 
 
-@pytest.mark.parametrize("action", list(ReplyAction))
+@pytest.mark.parametrize("action", INCIDENT_ANSWERS)
 def test_every_answer_is_kept_once(place: Place, action: ReplyAction) -> None:
     place.give(action)
     form = {"do": action.value, "to": "bea"}
@@ -192,6 +210,58 @@ def test_every_answer_is_kept_once(place: Place, action: ReplyAction) -> None:
     assert acts.count(action.value) == (
         action in (ReplyAction.ACKNOWLEDGE, ReplyAction.ASSIGN, ReplyAction.NOISE)
     )
+
+
+@pytest.mark.parametrize("action", REMEDIATION_ANSWERS)
+def test_a_remediation_is_decided_once_and_its_state_machine_is_woken(
+    place: Place, action: ReplyAction
+) -> None:
+    kept = place.propose()
+    place.give(action)
+    status, page = place.ask(get())
+    assert (status, "retrain endpoint/loan-risk-prod" in page) == (200, True)
+    assert place.remediation().version == 1
+
+    with ThreadPoolExecutor(4) as pool:
+        form = post({"do": action.value, "comment": "as agreed"})
+        statuses = sorted(status for status, _ in pool.map(place.ask, [form] * 4))
+
+    assert statuses == [200, 409, 409, 409]
+    after = place.remediation()
+    assert len(after.timeline) == 1 and after.timeline[0].text == "as agreed"
+    if action is ReplyAction.APPROVE:
+        assert [a.by for a in after.approvals] == ["email:ana@loans.example"]
+    else:
+        assert (after.state, after.rejected_by) == (
+            RemediationState.REJECTED,
+            "email:ana@loans.example",
+        )
+    assert [wake.remediation for wake in kept.wakes(now())] == [ASKED.id]
+    (audit,) = [e for e in place.incidents.audit(SCOPE.ledger_id, 9) if e.what == "remediation"]
+    assert audit.actor == "email:ana@loans.example"
+    assert place.token().used_by == "email:ana@loans.example"
+
+
+def test_what_expired_while_the_link_lived_is_not_approved(place: Place) -> None:
+    kept = place.propose()
+    place.give(ReplyAction.APPROVE)
+    known = place.remediation()
+    kept.keep_remediation(known, replace(known, expires_at=now() - timedelta(seconds=1)))
+    status, page = place.ask(post({"do": "approve"}))
+    assert (status, "Not approved" in page) == (409, True)
+    assert place.remediation().approvals == ()
+    (refused,) = place.incidents.audit(token_of().group, 9)
+    assert (refused.decisions[0].about, refused.counts) == (ASKED.id, {"reply_refused": 1})
+
+
+def test_opening_an_approval_costs_its_remediation_and_the_policy_besides(
+    place: Place, calls: Counter[str]
+) -> None:
+    place.propose()
+    place.give(ReplyAction.APPROVE)
+    calls.clear()
+    place.ask(get())
+    assert calls == {"GetItem": 2, "GetObject": 1}
 
 
 def test_an_expired_link(place: Place) -> None:

@@ -123,6 +123,7 @@ def test_comparators_are_there() -> None:
         "bare",
         "imports_evidently",
         "imports_sagemaker",
+        "ingests_sagemaker",
         "pictures_cairosvg",
         "pictures_matplotlib",
         "pictures_resvg",

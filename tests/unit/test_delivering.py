@@ -15,24 +15,31 @@ from guiderail.errors import (
     UnavailableError,
 )
 from guiderail.model.delivery import ChannelState, Delivery, DeliveryState, token_digest
-from guiderail.model.message import MessageKind, Notification, ReplyAction
+from guiderail.model.message import INCIDENT_ANSWERS, MessageKind, Notification, ReplyAction
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import (
+    ActionKind,
     Channel,
     ChannelKind,
     DeliveryTerms,
     Policy,
     RateLimit,
     Receiver,
+    RemediationAction,
     Replies,
     Route,
     Severity,
 )
+from guiderail.model.remediation import Remediation, RemediationState
+from guiderail.services.delivering import PATIENCE
 from guiderail.services.incident_cycle import Act
+from guiderail.services.outbox import refs_of
+from guiderail.services.proposals import proposal_of
 from msgspec.structs import replace
 
 from tests import builders as b
 from tests.fakes import Cloud, Crash, scope_of
+from tests.replies import ASKED
 
 HOOK = Channel(kind=ChannelKind.WEBHOOK, name="team/webhook", secret="guiderail/hook")
 SLACK = Channel(kind=ChannelKind.SLACK, name="team/slack", secret="guiderail/slack", target="C1")
@@ -642,6 +649,155 @@ def test_a_thread_is_handed_to_the_next_message_of_its_episode() -> None:
     assert cloud.sent_over("team/slack")[-1].rendering.thread is None
 
 
+# --- remediations
+
+
+JSM = Channel(kind=ChannelKind.JSM, name="team/jsm", secret="guiderail/jsm")
+
+
+def propose(
+    cloud: Cloud, state: RemediationState = RemediationState.ASKED, **fields: object
+) -> Remediation:
+    """Tell of a remediation of the cloud's incident, as its state machine would."""
+    group = next(iter(cloud.store.groups.values()), None)
+    (ledger,) = [x for x in cloud.store.ledgers.values() if x.scope.endpoint == "loan-risk-prod"]
+    life = {"requested_at": cloud.now, "expires_at": cloud.now + timedelta(hours=24), **fields}
+    incidents = tuple(ledger.incidents)
+    remediation = msgspec.structs.replace(ASKED, state=state, incidents=incidents, **life)
+    outgoing = proposal_of(remediation, ledger, group, cloud.in_force.current().policy, cloud.now)
+    assert outgoing
+    cloud.store.send_test(outgoing)
+    cloud.put_refs(refs_of(outgoing, cloud.now))
+    return remediation
+
+
+def test_approvals_are_opaque_tokens_that_end_with_the_remediation() -> None:
+    cloud = cloud_with(policy(SLACK, replies=Replies(allowed=("slack:*",))))
+    cloud.reply_url = "https://replies.example/"
+    cloud.due_changes()()
+    asked = propose(cloud)
+    cloud.deliver_all()
+    sent = cloud.sent_over("team/slack")[-1]
+    assert [r.action for r in sent.rendering.replies] == [ReplyAction.APPROVE, ReplyAction.REJECT]
+    for reply in sent.rendering.replies:
+        kept = cloud.store.tokens[token_digest(reply.token)]
+        assert (kept.action, kept.remediation) == (reply.action, asked.id)
+        assert kept.expires_at == asked.expires_at
+        assert reply.token not in repr(kept)
+    # a link lives no longer than the policy lets links live, either
+    cloud.in_force.policy = replace(
+        cloud.in_force.current().policy, delivery=DeliveryTerms(link_life=600.0)
+    )
+    propose(cloud, approvals=ASKED.approvals, id="another")
+    cloud.deliver_all()
+    newest = cloud.sent_over("team/slack")[-1].rendering.replies[0]
+    kept = cloud.store.tokens[token_digest(newest.token)]
+    assert kept.expires_at == cloud.now + timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("why", ["nobody may", "it is blocked", "too late", "a pager"])
+def test_nothing_is_approved_where_nobody_can(why: str) -> None:
+    allowed = () if why == "nobody may" else ("*",)
+    channel = PAGER if why == "a pager" else SLACK
+    cloud = cloud_with(policy(channel, replies=Replies(allowed=allowed)))
+    cloud.reply_url = "https://replies.example/"
+    cloud.due_changes()()
+    state = RemediationState.BLOCKED if why == "it is blocked" else RemediationState.ASKED
+    propose(cloud, state, expires_at=cloud.now + timedelta(hours=-1 if why == "too late" else 1))
+    cloud.deliver_all()
+    last = cloud.sent_over(channel.name)[-1]
+    assert last.notification.kind is MessageKind.PROPOSAL
+    assert last.rendering.replies == ()
+
+
+def test_approvers_of_an_action_are_enough_to_be_asked() -> None:
+    action = RemediationAction(
+        name="retrain loans", kind=ActionKind.RETRAIN, approvers=("slack:T0/*",)
+    )
+    cloud = cloud_with(policy(SLACK, remediations={action.name: action}))
+    cloud.reply_url = "https://replies.example/"
+    cloud.due_changes()()
+    assert cloud.sent_over("team/slack")[-1].rendering.replies == ()
+    propose(cloud)
+    cloud.deliver_all()
+    assert len(cloud.sent_over("team/slack")[-1].rendering.replies) == 2
+
+
+@pytest.mark.parametrize("channel", [SLACK, JSM], ids=lambda c: c.kind)
+def test_a_proposal_waits_for_the_thread_that_it_belongs_into(channel: Channel) -> None:
+    # Given a proposal that is handed out before the message about its incident
+    cloud = cloud_with(policy(channel))
+    cloud.on_due()()
+    about, cloud.queue = cloud.queue, []
+    propose(cloud)
+    cloud.deliver_all()
+    assert cloud.sent_over(channel.name) == []
+    # When that has arrived
+    cloud.queue += about
+    cloud.deliver_all()
+    cloud.pass_time(tick=5, seconds=30)
+    first, proposal = cloud.sent_over(channel.name)
+    assert proposal.notification.kind is MessageKind.PROPOSAL
+    assert proposal.rendering.thread is not None
+    assert proposal.rendering.thread.number == first.notification.number
+
+
+def test_a_proposal_does_not_wait_for_ever() -> None:
+    cloud = cloud_with(policy(SLACK))
+    cloud.on_due()()
+    cloud.queue.clear()
+    propose(cloud)
+    cloud.pass_time(tick=5, seconds=PATIENCE.total_seconds() + 30)
+    kinds = [n.kind for n in told(cloud, "team/slack")]
+    assert kinds == [MessageKind.PROPOSAL]
+    assert delivery_of_kind(cloud, MessageKind.PROPOSAL).attempts == 1
+
+
+def delivery_of_kind(cloud: Cloud, kind: MessageKind) -> Delivery:
+    """The delivery over Slack of a message of a kind."""
+    ids = {n.id for n in cloud.store.messages.values() if n.kind is kind}
+    return next(d for d in cloud.store.outbox.values() if d.notification in ids and d.kind != "bus")
+
+
+def test_a_proposal_neither_undoes_nor_is_undone_by_news() -> None:
+    # Given a proposal that comes after the end of its incident
+    cloud = cloud_with(policy(PAGER))
+    cloud.due_changes()()
+    propose(cloud)
+    held_back, cloud.queue = cloud.queue, []
+    cloud.store.turns.clear()
+    cloud.run_ends()
+    cloud.now += timedelta(minutes=10)
+    cloud.run_ends()
+    cloud.pass_time(minutes=10)
+    cloud.queue = held_back
+    cloud.deliver_all()
+    kinds = [n.kind for n in told(cloud, PAGER.name)]
+    assert kinds == [MessageKind.NEWS, MessageKind.RESOLVED, MessageKind.PROPOSAL]
+    # and it holds back nothing that is older
+    cloud.run_ends(b.judgement())
+    cloud.pass_time(minutes=10)
+    assert told(cloud, PAGER.name)[-1].kind is MessageKind.NEWS
+
+
+def test_a_proposal_that_cannot_be_delivered_goes_to_the_fallback() -> None:
+    cloud = cloud_with(policy(HOOK, fallback="boss"))
+    cloud.due_changes()()
+    cloud.refusals["team/webhook"] = [NO]
+    propose(cloud)
+    cloud.deliver_all()
+    assert [n.kind for n in told(cloud, "boss/email")][-1] is MessageKind.PROPOSAL
+
+
+def test_a_proposal_whose_queue_message_is_lost_is_found() -> None:
+    cloud = cloud_with(policy(HOOK))
+    cloud.due_changes()()
+    propose(cloud)
+    cloud.queue.clear()
+    cloud.pass_time(minutes=10)
+    assert [n.kind for n in told(cloud, "team/webhook")] == [MessageKind.NEWS, MessageKind.PROPOSAL]
+
+
 # --- replies, pictures, digests
 
 
@@ -652,7 +808,7 @@ def test_links_are_opaque_tokens_kept_hashed() -> None:
     cloud.due_changes()()
     (sent,) = cloud.sent_over("team/slack")
     replies = sent.rendering.replies
-    assert {r.action for r in replies} == set(ReplyAction)
+    assert [r.action for r in replies] == list(INCIDENT_ANSWERS)
     assert all(r.url == f"https://replies.example/r/{r.token}" for r in replies)
     for reply in replies:
         kept = cloud.store.tokens[token_digest(reply.token)]

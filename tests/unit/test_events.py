@@ -41,6 +41,9 @@ FORMS = {
     "deliver": ("sqs",),
     "on_reply": ("link", "slack", "forged"),
     "draw_pictures": ("",),
+    "on_action_finished": ("sqs", "near_miss", "pipeline"),
+    "remediate": ("step_judge", "step_wait", "step_give_up", "near_miss"),
+    "reingest": ("plan", "ingest", "note", "sum_up"),
 }
 
 

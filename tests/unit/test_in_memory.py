@@ -12,6 +12,7 @@ from guiderail.model.policy import Policy
 from guiderail_cli.in_memory import FixedPolicies, InMemoryIncidents
 
 from tests.outbox_contract import OutboxContract
+from tests.remediation_contract import RemediationContract
 from tests.store_contract import (
     SCOPE,
     T0,
@@ -107,4 +108,20 @@ class TestOutboxInMemory(OutboxContract):
 
     @pytest.fixture
     def outbox(self, store: InMemoryIncidents) -> InMemoryIncidents:
+        return store
+
+
+class TestRemediationsInMemory(RemediationContract):
+    """The contract of remediations."""
+
+    @pytest.fixture
+    def incidents(self, store: InMemoryIncidents) -> InMemoryIncidents:
+        return store
+
+    @pytest.fixture
+    def outbox(self, store: InMemoryIncidents) -> InMemoryIncidents:
+        return store
+
+    @pytest.fixture
+    def remediations(self, store: InMemoryIncidents) -> InMemoryIncidents:
         return store

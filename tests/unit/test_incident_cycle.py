@@ -369,7 +369,7 @@ def test_an_unhealthy_incident_ends_when_runs_are_judged_again() -> None:
     assert life.ledger.incidents[failed].state is S.RESOLVED
 
 
-@pytest.mark.parametrize("state", [S.ACKNOWLEDGED, S.REMEDIATING, S.VERIFYING])
+@pytest.mark.parametrize("state", [S.ACKNOWLEDGED, S.REMEDIATING])
 def test_clean_runs_end_an_incident_whatever_people_did(state: IncidentState) -> None:
     life = Life()
     life.runs("x")
@@ -379,6 +379,18 @@ def test_clean_runs_end_an_incident_whatever_people_did(state: IncidentState) ->
     assert life.income.state is state
     life.runs("--")
     assert life.income.state is S.RESOLVED
+
+
+def test_what_is_verified_waits_for_its_remediation_but_not_for_ever() -> None:
+    life = Life()
+    life.runs("x")
+    life.act(Act.START_REMEDIATION)
+    life.act(Act.FINISH_REMEDIATION)
+    states = []
+    for _ in range(3):
+        life.runs("-")
+        states.append(life.income.state)
+    assert states == [S.VERIFYING, S.VERIFYING, S.RESOLVED]
 
 
 def test_a_resolved_incident_is_forgotten_when_it_can_neither_reopen_nor_flap() -> None:
@@ -734,6 +746,18 @@ ALLOWED = {
         S.OPEN,
         ChangeKind.REOPENED,
         Reason.REMEDIATION_FAILED,
+    ),
+    Act.PROVE_REMEDIATION: (
+        (S.VERIFYING,),
+        S.RESOLVED,
+        ChangeKind.RESOLVED,
+        Reason.REMEDIATION_PROVEN,
+    ),
+    Act.REFUTE_REMEDIATION: (
+        (S.VERIFYING,),
+        S.OPEN,
+        ChangeKind.REOPENED,
+        Reason.VERIFICATION_FAILED,
     ),
 }
 

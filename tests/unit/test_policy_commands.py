@@ -107,6 +107,7 @@ def test_check_as_json(run: Guiderail) -> None:
         "usable": False,
         "version": None,
         "receivers": {},
+        "remediations": {},
         "errors": 1,
         "warnings": 0,
         "problems": [problem],
@@ -215,6 +216,57 @@ def test_explain_tells_how_receivers_are_reached(run: Guiderail) -> None:
     assert route["at_most"] == {"messages": 20, "within": 7200.0}
     (step,) = route["escalation"]
     assert step["channels"] == [{"name": "boss/pagerduty", "kind": "pagerduty"}]
+
+
+MENDED = """\
+version: 1
+defaults: {remediation: retrain loans}
+rules:
+  - {name: lost quality, match: {check: LessThanThreshold}, set: {owner: risk}}
+  - {name: fairness, match: {monitor: bias}, set: {remediation: tell somebody}}
+remediations:
+  retrain loans: {retrain: {pipeline: loans}, mode: auto}
+  tell somebody: {ticket: {}, mode: auto}
+"""
+
+
+def test_check_tells_remediations(run: Guiderail) -> None:
+    write(MENDED)
+    assert run("check", "guiderail.yaml").out.splitlines()[:-1] == [
+        "retrain loans: retrain, mode auto, for quality",
+        "tell somebody: ticket, mode auto, for any cause",
+    ]
+    assert run("check", "guiderail.yaml", "--json").document["remediations"]["retrain loans"] == {
+        "kind": "retrain",
+        "mode": "auto",
+        "causes": ["quality"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("finding", "name", "cause", "mode", "told"),
+    [
+        (("LessThanThreshold", "--metric=f1"), "retrain loans", "quality", "auto", "by itself"),
+        (("baseline_drift_check",), "retrain loans", "drift", None, "it may act on quality"),
+        (("bias_drift_check", "--facet=age"), "tell somebody", "bias", "ask", "asked first"),
+    ],
+)
+def test_explain_tells_what_would_be_done(
+    run: Guiderail, finding: tuple[str, ...], name: str, cause: str, mode: str | None, told: str
+) -> None:
+    write(MENDED)
+    arguments = ("--endpoint=loans", "--check", *finding)
+    proposed = run("explain", "guiderail.yaml", *arguments, "--json").document["remediation"]
+    assert (proposed["name"], proposed["cause"], proposed["mode"]) == (name, cause, mode)
+    words = " ".join(run("explain", "guiderail.yaml", *arguments).out.split())
+    assert f"Remediation {name} (line {proposed['line']}): " in words
+    assert told in words
+    assert "guard rails may block it" in words
+
+
+def test_explain_without_a_remediation(run: Guiderail) -> None:
+    assert run("explain", "guiderail.yaml", *DRIFT, "--json").document["remediation"] is None
+    assert "emediation" not in run("explain", "guiderail.yaml", *DRIFT).out
 
 
 def test_explain_with_tags(run: Guiderail) -> None:

@@ -14,8 +14,10 @@ from guiderail.model.message import REPLY_LABELS, ReplyAction
 from guiderail.model.outcome import Reason
 from guiderail.rendering import reply_pages as pages
 from guiderail.rendering.reply_pages import ReplyOutcome
+from guiderail.services.remediation_parts import part_of
+from msgspec.structs import replace
 
-from tests.replies import NOW, token_of
+from tests.replies import ASKED, NOW, POLICY, approval_of, token_of
 from tests.unit.rendering.notifications import HOSTILE_NAMES
 
 REFUSALS = [r for r in Reason if r.name.startswith("REPLY_") and r is not Reason.REPLY_DONE]
@@ -58,6 +60,9 @@ def every_page() -> Iterator[str]:
     for reason in REFUSALS:
         yield pages.refusal(reason)
         yield pages.refusal(reason, token_of(used_at=NOW, used_by="ana"))
+        yield pages.refusal(reason, approval_of(used_at=NOW, used_by="ana"))
+    part = part_of(ASKED, POLICY.remediations["retrain loans"])
+    yield pages.confirmation(approval_of(), NOW, "", part)
     yield pages.trouble(True)
     yield pages.trouble(False)
 
@@ -106,6 +111,28 @@ def test_the_form_of_an_action(action: ReplyAction) -> None:
     assert labelled == set(fields)
     # a hidden field is one that a scanner sends as well
     assert not any(a.get("type") == "hidden" for _, a in elements.found)
+
+
+def test_an_approval_shows_what_would_be_done_before_its_button() -> None:
+    part = part_of(ASKED, POLICY.remediations["retrain loans"])
+    page = pages.confirmation(approval_of(), NOW, "", part)
+    text = Elements(page).text
+    for said in ("Approve this remediation?", "retrain endpoint/loan-risk-prod", "about $12.50"):
+        assert said in text, said
+        text = text.split(said, 1)[1]
+    assert "NOT passed: approval: nobody approved it yet" in text
+    assert page.index("What its gates said") < page.index("<form")
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=range(len(HOSTILE_NAMES)))
+def test_hostile_names_of_a_remediation_are_text(name: str) -> None:
+    def made(given: str) -> str:
+        known = replace(ASKED, action=given, target=given, facts={"report_uri": given})
+        part = part_of(known, POLICY.remediations["retrain loans"])
+        return pages.confirmation(approval_of(title=given), NOW, "", part)
+
+    assert Elements(made(name)).found == Elements(made("x")).found
+    assert "\u202e" not in made(name) and "\u200b" not in made(name)
 
 
 def test_a_silence_says_what_and_until_when() -> None:

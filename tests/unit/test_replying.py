@@ -24,9 +24,10 @@ from guiderail.errors import (
 )
 from guiderail.model.delivery import ReplyToken, token_digest
 from guiderail.model.incident import Incident, IncidentState, ledger_of
-from guiderail.model.message import ReplyAction
+from guiderail.model.message import INCIDENT_ANSWERS, REMEDIATION_ANSWERS, ReplyAction
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import Channel, ChannelKind, Policy, Receiver, Replies
+from guiderail.model.remediation import RemediationState
 from guiderail.model.web import WebAnswer, WebRequest, web_request
 from guiderail.rendering.reply_pages import SAID_LIMIT
 from guiderail.services.labels import labels_match, labels_of
@@ -37,6 +38,7 @@ from msgspec.structs import replace
 
 from tests.replies import (
     AGE,
+    ASKED,
     FORM,
     HOOK,
     INCOME,
@@ -51,6 +53,7 @@ from tests.replies import (
     SLACK,
     TEAMS,
     World,
+    approval_of,
     event_of,
     get,
     interaction,
@@ -68,7 +71,7 @@ SILENCES = {
     ReplyAction.SILENCE_24H: timedelta(hours=24),
     ReplyAction.SILENCE_7D: timedelta(days=7),
 }
-EVERY_ACTION = list(ReplyAction)
+EVERY_ACTION = list(INCIDENT_ANSWERS)
 
 
 def audit_of_group(world: World) -> list[tuple[str, str, dict[str, int]]]:
@@ -1063,6 +1066,339 @@ def test_every_answer_to_every_state_is_defined(action: ReplyAction, incident: I
     taken |= incident.state in (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
     assert answer.status == (200 if taken else 409)
     assert (world.token().used_at is not None) == taken
+
+
+# --- approving and rejecting
+
+FOUR_EYES = replace(
+    POLICY,
+    remediations={
+        name: replace(action, four_eyes=True) for name, action in POLICY.remediations.items()
+    },
+)
+BEA = {"id": "U0BEA", "username": "bea", "team_id": "T0RISK"}
+
+
+def pressed(action: ReplyAction, **fields: Any) -> WebRequest:
+    """Somebody presses a button of a proposal in Slack."""
+    button = {"action_id": f"guiderail.{action.value}", "type": "button", "value": SECRET}
+    return signed(interaction(actions=[button], **fields))
+
+
+def waiting(action: ReplyAction = ReplyAction.APPROVE, **fields: Any) -> World:
+    """A world in which a button in Slack can approve or reject."""
+    return World(approval_of(action, channel=SLACK), **fields)
+
+
+@pytest.mark.parametrize("action", REMEDIATION_ANSWERS)
+def test_the_page_shows_what_would_be_done_and_does_nothing(action: ReplyAction) -> None:
+    world = World(approval_of(action))
+    page = world(get())
+    assert page.status == 200
+    said = unescape(page.body)
+    for part in (
+        f'name="do" value="{action}"',
+        "retrain endpoint/loan-risk-prod",
+        "about $12.50",
+        "s3://loan-reports/hourly/2026/11/23/14",
+        "24 Nov 2026, 15:05 UTC",
+        "NOT passed: approval: nobody approved it yet",
+    ):
+        assert part in said, part
+    assert "hunter2" not in said and "(not shown)" in said
+    assert world.is_untouched() and world.reasons == []
+
+
+def test_approving_by_a_link() -> None:
+    world = World(approval_of())
+
+    page = world(post({"do": "approve", "name": "Ana", "comment": "go"}))
+
+    assert (page.status, "<h1>Approved</h1>" in page.body) == (200, True)
+    (approval,) = world.remediation().approvals
+    assert (approval.by, approval.origin) == ("email:ana@loans.example", "link@203.0.113.7")
+    assert approval.comment == "go (name given: Ana)"
+    assert world.went_on == [ASKED.token]
+    assert world.token().used_by == "email:ana@loans.example"
+    (entry,) = world.store.audit(SCOPE.ledger_id, 9)
+    assert (entry.actor, entry.counts) == (approval.by, {"remediation_approved": 1})
+    assert world.reasons == [Reason.REPLY_DONE]
+    (line,) = [fields for _, message, fields in world.lines if message == "reply"]
+    assert (line["action"], line["remediation"]) == ("approve", ASKED.id)
+
+
+def test_rejecting_by_a_link() -> None:
+    world = World(approval_of(ReplyAction.REJECT))
+    page = world(post({"do": "reject", "comment": "not on a Friday"}))
+    assert (page.status, "<h1>Rejected</h1>" in page.body) == (200, True)
+    after = world.remediation()
+    assert (after.state, after.rejected_by) == (
+        RemediationState.REJECTED,
+        "email:ana@loans.example",
+    )
+    assert after.timeline[-1].text == "not on a Friday"
+    assert world.token().used_at == NOW
+
+
+def test_approving_by_a_button() -> None:
+    world = waiting()
+    assert world(pressed(ReplyAction.APPROVE)).status == 200
+    assert [a.by for a in world.remediation().approvals] == ["slack:T0RISK/U0ANA"]
+    ((_, note),) = world.notes
+    assert note.startswith("Approved: retrain loans asks for your approval: loan-risk-prod")
+    assert "retrain loans: approved by slack:T0RISK/U0ANA" in note
+
+
+def test_a_form_of_the_other_answer_asks_again() -> None:
+    # Given a link that approves
+    world = World(approval_of())
+    for fields in ({}, {"do": "reject"}, {"do": "acknowledge"}):
+        page = world(post(fields))
+        assert (page.status, "press the button" in page.body) == (400, True)
+        assert "retrain endpoint/loan-risk-prod" in page.body
+    assert world.is_untouched()
+
+
+@pytest.mark.parametrize("action", REMEDIATION_ANSWERS)
+def test_who_may_not_decide_changes_nothing_and_is_audited(action: ReplyAction) -> None:
+    # Given somebody who may answer to incidents, and is no approver
+    only = replace(POLICY.remediations["retrain loans"], approvers=("slack:T0RISK/U0BEA",))
+    world = waiting(action, policy=replace(POLICY, remediations={"retrain loans": only}))
+    assert world(pressed(action)).status == 200
+    assert world.reasons == [Reason.REPLY_FORBIDDEN]
+    assert "does not list you among those who approve" in world.notes[0][1]
+    assert world.is_untouched()
+    (entry,) = world.store.audit(token_of().group, 9)
+    assert (entry.actor, entry.decisions[0].about) == ("slack:T0RISK/U0ANA", ASKED.id)
+    # When the approver presses the same button
+    world(pressed(action, user=BEA))
+    assert world.reasons[-1] is Reason.REPLY_DONE
+
+
+def test_an_approver_need_not_be_one_who_may_answer_to_incidents() -> None:
+    nobody = replace(POLICY, replies=Replies())
+    world = waiting(policy=nobody)
+    world(pressed(ReplyAction.APPROVE))
+    assert world.reasons == [Reason.REPLY_DONE]
+    # and without approvers, those decide who may answer
+    open_ = replace(POLICY.remediations["retrain loans"], approvers=())
+    world = waiting(policy=replace(nobody, remediations={"retrain loans": open_}))
+    world(pressed(ReplyAction.APPROVE))
+    assert world.reasons == [Reason.REPLY_FORBIDDEN]
+
+
+def test_two_people_approve_by_the_same_button() -> None:
+    world = waiting(policy=FOUR_EYES)
+
+    world(pressed(ReplyAction.APPROVE))
+    assert world.token().used_at is None
+    assert "it waits for another person" in world.notes[-1][1]
+    # the same person is no second one, however often
+    for _ in range(2):
+        world(pressed(ReplyAction.APPROVE))
+        assert "another person has to approve it" in world.notes[-1][1]
+    assert len(world.remediation().approvals) == 1
+    world(pressed(ReplyAction.APPROVE, user=BEA))
+
+    assert [a.by for a in world.remediation().approvals] == [
+        "slack:T0RISK/U0ANA",
+        "slack:T0RISK/U0BEA",
+    ]
+    assert world.token().used_by == "slack:T0RISK/U0BEA"
+    assert "waits for another" not in world.notes[-1][1]
+    assert world.reasons == [
+        Reason.REPLY_DONE,
+        Reason.REPLY_REFUSED,
+        Reason.REPLY_REFUSED,
+        Reason.REPLY_DONE,
+    ]
+    # When it is replayed
+    world(pressed(ReplyAction.APPROVE, user=BEA))
+    assert world.reasons[-1] is Reason.REPLY_USED
+
+
+def test_everybody_of_a_shared_link_is_one_person() -> None:
+    # Given a link that a whole list has: nobody knows which of them followed it
+    world = World(approval_of(channel=SHARED_MAIL), policy=FOUR_EYES)
+    assert world(post({"do": "approve"})).status == 200
+    page = world(post({"do": "approve", "name": "Somebody else"}))
+    assert (page.status, "Not approved" in page.body) == (409, True)
+    assert [a.by for a in world.remediation().approvals] == [f"link:{SHARED_MAIL}"]
+
+
+def test_who_started_it_is_no_second_person() -> None:
+    world = waiting(policy=FOUR_EYES)
+    world.store.kept_remediations[ASKED.id] = replace(ASKED, requested_by="slack:T0RISK/U0ANA")
+    world(pressed(ReplyAction.APPROVE))
+    assert world.reasons == [Reason.REPLY_REFUSED]
+    world(pressed(ReplyAction.APPROVE, user=BEA))
+    assert world.reasons[-1] is Reason.REPLY_DONE and world.token().used_at
+
+
+@pytest.mark.parametrize("action", REMEDIATION_ANSWERS)
+def test_an_answer_that_is_replayed(action: ReplyAction) -> None:
+    world = World(approval_of(action))
+    assert world(post({"do": action.value})).status == 200
+    after = world.remediation()
+    page = world(post({"do": action.value}))
+    assert (page.status, "by email:ana@loans.example" in page.body) == (409, True)
+    assert world.remediation() == after
+    assert world.reasons == [Reason.REPLY_DONE, Reason.REPLY_USED]
+
+
+@pytest.mark.parametrize("action", REMEDIATION_ANSWERS)
+def test_two_clicks_at_once_decide_once(action: ReplyAction) -> None:
+    world = World(approval_of(action))
+    both = Barrier(2, timeout=5)
+    look_up, looks = world.store.token, list[str]()
+
+    def together(digest: str) -> ReplyToken | None:
+        found = look_up(digest)
+        if len(looks) < 2:
+            looks.append(digest)
+            both.wait()
+        return found
+
+    world.store.token = together  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: world(post({"do": action.value})), range(2)))
+    assert sorted(answer.status for answer in answers) == [200, 409]
+    assert len(world.store.audit(SCOPE.ledger_id, 9)) == 1
+    assert len(world.remediation().timeline) == 1
+
+
+@pytest.mark.parametrize("action", REMEDIATION_ANSWERS)
+def test_a_decision_that_broke_off_is_made_once(action: ReplyAction) -> None:
+    world = World(approval_of(action))
+    use = world.store.use
+
+    def fails(*given: object) -> bool:
+        world.store.use = use  # type: ignore[method-assign]
+        raise ThrottledError("slow down")
+
+    world.store.use = fails  # type: ignore[method-assign, assignment]
+    assert world(post({"do": action.value})).status == 503
+    # When the state machine has taken it up before the next click
+    going = replace(world.remediation(), state=RemediationState.RUNNING)
+    if action is ReplyAction.APPROVE:
+        world.store.kept_remediations[ASKED.id] = going
+    page = world(post({"do": action.value}))
+    assert page.status == 200
+    assert ("it is running by now" if action is ReplyAction.APPROVE else "rejected") in page.body
+    assert len(world.store.audit(SCOPE.ledger_id, 9)) == 1
+    assert world.token().used_at == NOW
+
+
+@pytest.mark.parametrize("late", [-1, 0, 3600])
+def test_an_approval_counts_until_it_expires(late: int) -> None:
+    world = World(approval_of())
+    world.now = NOW + timedelta(hours=24, seconds=late)
+    page = world(post({"do": "approve"}))
+    if late < 0:
+        assert page.status == 200
+        return
+    assert page.status == 410
+    assert "It could be decided until 24 Nov 2026, 15:05 UTC" in page.body
+    assert world.is_untouched()
+    assert [counts for _, _, counts in audit_of_group(world)] == [{"reply_expired": 1}]
+
+
+def test_a_token_that_outlives_its_remediation_does_not_approve_it() -> None:
+    # Given a link that would still work, of a remediation that may not be approved any more
+    world = World(approval_of(expires_at=NOW + timedelta(days=7)))
+    world.now = NOW + timedelta(hours=25)
+    page = world(post({"do": "approve"}))
+    assert (page.status, "could be approved until" in page.body) == (409, True)
+    assert "Not approved" in page.body
+    assert world.is_untouched()
+
+
+OTHER_STATES = [state for state in RemediationState if state is not RemediationState.ASKED]
+
+
+@pytest.mark.parametrize("state", OTHER_STATES)
+@pytest.mark.parametrize("action", REMEDIATION_ANSWERS)
+def test_what_went_on_meanwhile_cannot_be_decided(
+    action: ReplyAction, state: RemediationState
+) -> None:
+    world = World(approval_of(action))
+    gone_on = replace(ASKED, state=state)
+    world.store.kept_remediations[ASKED.id] = gone_on
+    # Then neither the page asks, nor the button of an older page does it
+    page = world(get())
+    assert (page.status, "<form" in page.body) == (409, False)
+    answer = world(post({"do": action.value}))
+    assert answer.status == 409
+    assert f"It is {state.value.replace('_', ' ')} by now" in answer.body
+    assert world.remediation() == gone_on
+    assert world.token().used_at is None
+    assert [counts for _, _, counts in audit_of_group(world)] == [{"reply_refused": 1}]
+
+
+@pytest.mark.parametrize("action", REMEDIATION_ANSWERS)
+def test_a_remediation_that_nobody_knows(action: ReplyAction) -> None:
+    for world, words in (
+        (World(approval_of(action)), {}),
+        (World(approval_of(action)), {"remediations": None}),
+    ):
+        world.store.kept_remediations.clear()
+        page = world.replying(**words)(post({"do": action.value}))
+        assert (page.status, "It is over, and forgotten" in page.body) == (409, True)
+        assert world.token().used_at is None
+
+
+def test_a_token_of_an_incident_approves_nothing() -> None:
+    world = World(token_of(ReplyAction.ACKNOWLEDGE))
+    assert world(post({"do": "approve"})).status == 400
+    assert world.is_untouched()
+
+
+@pytest.mark.parametrize("channel", [SLACK, MAIL])
+def test_a_decision_is_bound_to_its_channel(channel: str) -> None:
+    world = World(approval_of(channel=channel))
+    if channel == SLACK:
+        assert world(post({"do": "approve"})).status == 403
+    else:
+        world(pressed(ReplyAction.APPROVE))
+    assert world.reasons == [Reason.REPLY_FORBIDDEN]
+    assert world.is_untouched()
+
+
+@pytest.mark.parametrize("step", ["remediation", "keep_remediation"])
+def test_a_store_that_fails_while_something_is_decided(step: str) -> None:
+    world = World(approval_of())
+    real = getattr(world.store, step)
+
+    def fails(*_: object, **__: object) -> None:
+        raise ThrottledError("slow down")
+
+    setattr(world.store, step, fails)
+    assert world(post({"do": "approve"})).status == 503
+    assert world.is_untouched()
+    setattr(world.store, step, real)
+    assert world(post({"do": "approve"})).status == 200
+
+
+def test_a_store_that_refuses_a_decision_is_an_error_of_ours() -> None:
+    world = World(approval_of())
+
+    def refuses(*_: object, **__: object) -> None:
+        raise RejectedRequestError("the item is wrong")
+
+    world.store.keep_remediation = refuses  # type: ignore[method-assign, assignment]
+    page = world(post({"do": "approve"}))
+    assert (page.status, "the item is wrong" in page.body) == (500, False)
+    assert world.token().used_at is None
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "http://evil.example", "a\u202eb"])
+def test_names_of_a_remediation_are_never_markup(name: str) -> None:
+    world = World(approval_of())
+    world.store.kept_remediations[ASKED.id] = replace(
+        ASKED, action=name, target=name, approvals=(), facts={"report_uri": name}
+    )
+    page = world(get())
+    assert "<script" not in page.body and "\u202e" not in page.body and "<a " not in page.body
 
 
 # --- the stored events

@@ -16,7 +16,9 @@ from guiderail.model.incident import Ledger
 from guiderail.model.notice import AuditEntry, Group, InhibitionSource, Notice
 from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
+from guiderail.model.remediation import Remediation
 from guiderail.model.retraining import RetrainingMode, RetrainingRule
+from guiderail.ports import Wake
 from guiderail.reports.run_files import Files, ParsedRun
 from guiderail.services.due import DueChanges
 from guiderail.services.following import Judge, follow
@@ -117,7 +119,10 @@ class _Store(InMemoryIncidents):
         sources: Sequence[InhibitionSource] | None,
         notices: Sequence[Notice],
         audit: AuditEntry,
+        requests: Sequence[Remediation] = (),
+        wakes: Sequence[Wake] = (),
     ) -> bool:
+        # a replay mends nothing: what rules name is counted, not begun
         before = self.ledgers.get(ledger.id)
         self._tally.see_ledger(before, ledger, record.recorded_at)
         return super().commit_run(record, ledger, sources, notices, audit)

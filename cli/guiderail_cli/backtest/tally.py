@@ -28,7 +28,13 @@ from guiderail_cli.backtest.thresholds import Noise, suggestions
 
 BUILT_IN = SetBy("no line of the policy", 0)
 
-_NO_DECISION = frozenset({Reason.RETRAINING_NO_FINDINGS, Reason.RETRAINING_INCIDENT_KNOWN})
+_NO_DECISION = frozenset(
+    {
+        Reason.RETRAINING_NO_FINDINGS,
+        Reason.RETRAINING_INCIDENT_KNOWN,
+        Reason.RETRAINING_LEFT_TO_REMEDIATIONS,
+    }
+)
 _MOST_NOISY = 15
 
 

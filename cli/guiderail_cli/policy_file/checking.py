@@ -26,9 +26,9 @@ from guiderail_cli.policy_file.document import Node, Path, field_name
 from guiderail_cli.policy_file.globs import matches_any
 from guiderail_cli.policy_file.problems import Level, Problem
 from guiderail_cli.policy_file.receivers import ALWAYS_DECLARED, receiver_troubles
-from guiderail_cli.policy_file.shape_errors import suggestion
+from guiderail_cli.policy_file.remediation_checks import remediation_troubles
 from guiderail_cli.policy_file.useless import UselessEntries
-from guiderail_cli.policy_file.values import shown
+from guiderail_cli.policy_file.values import shown, suggestion
 
 CHECKS = (*sorted(KNOWN_CHECKS), *UNHEALTHY_CHECKS)
 """Checks that a rule may be about; own containers may have others."""
@@ -83,6 +83,7 @@ class _Checker:
         yield from self._inhibitions()
         yield from self._windows()
         yield from self._receivers()
+        yield from self._remediations()
         yield from self._useless()
 
     # --- names
@@ -139,6 +140,14 @@ class _Checker:
                 (*of_set, "route"),
                 "the route",
                 "Name a route of the section routes",
+            )
+        if effect.remediation is not None:
+            yield from self._known(
+                effect.remediation,
+                self._parsed.remediations,
+                (*of_set, "remediation"),
+                "the remediation",
+                "Declare it below remediations",
             )
         if effect.mute_until is not None and effect.mute_until <= self._now:
             yield self._warning(
@@ -334,6 +343,12 @@ class _Checker:
                 "a message is given up before its channel is tried again",
                 "Let it be longer than breaker_pause",
             )
+
+    # --- remediations
+
+    def _remediations(self) -> Iterator[Problem]:
+        for trouble in remediation_troubles(self._policy):
+            yield self._problem(trouble.level, trouble.path, trouble.message, trouble.remedy)
 
     # --- what can be left out
 

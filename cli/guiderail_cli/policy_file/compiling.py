@@ -18,6 +18,7 @@ from guiderail.model.policy import (
     Effect,
     EscalationStep,
     FeatureGroup,
+    GuardRails,
     Inhibition,
     Layer,
     LifeCycle,
@@ -25,10 +26,12 @@ from guiderail.model.policy import (
     Policy,
     RateLimit,
     Receiver,
+    RemediationAction,
     Replies,
     Route,
     Rule,
     Upstream,
+    Verification,
     WeeklyHours,
 )
 from msgspec.structs import replace
@@ -39,6 +42,7 @@ from guiderail_cli.policy_file.channels import Channel, written_secrets
 from guiderail_cli.policy_file.checking import check
 from guiderail_cli.policy_file.document import Node, Path, UnusableFileError, read_document
 from guiderail_cli.policy_file.problems import Level, Problem
+from guiderail_cli.policy_file.remediations import Remediation
 from guiderail_cli.policy_file.shape_errors import empty_values, shape_problems
 from guiderail_cli.policy_file.values import WEEKDAYS
 
@@ -154,6 +158,13 @@ def _policy(parsed: models.PolicyFile, document: Node, version: str) -> Policy:
         receivers={name: _receiver(name, each) for name, each in (parsed.receivers or {}).items()},
         delivery=DeliveryTerms(**dict(parsed.delivery)),
         replies=Replies(allowed=tuple(parsed.replies.allowed)),
+        remediations={
+            name: _remediation(name, line("remediations", name, of_key=True), each)
+            for name, each in parsed.remediations.items()
+        },
+        guard_rails=GuardRails(
+            **dict(parsed.guard_rails) | {"freezes": tuple(parsed.guard_rails.freezes)}
+        ),
     )
     if parsed.inhibitions is None:
         return policy
@@ -260,6 +271,23 @@ def _channel(kind: ChannelKind, name: str, written: Channel) -> policy_model.Cha
 
 _TARGETS = ("channel", "arn", "topic_arn")
 """What the kinds call the place that messages go to."""
+
+
+def _remediation(name: str, line: int, written: Remediation) -> RemediationAction:
+    (kind,) = written.kinds
+    return RemediationAction(
+        name=name,
+        kind=kind,
+        line=line,
+        parameters=written.parameters,
+        causes=tuple(dict.fromkeys(written.causes or ())),
+        approvers=tuple(written.approvers),
+        verification=Verification(**dict(written.verify)),
+        **{key: getattr(written, key) for key in _AS_WRITTEN},
+    )
+
+
+_AS_WRITTEN = ("mode", "four_eyes", "approval_life", "cooldown", "attempts", "cost", "time_out")
 
 
 def _weekly(window: models.Window) -> WeeklyHours:

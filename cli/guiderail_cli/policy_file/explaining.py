@@ -11,15 +11,17 @@ from guiderail.model.finding import Subject
 from guiderail.model.incident import Incident, IncidentState, Scope, SetBy
 from guiderail.model.judgement import Effective
 from guiderail.model.outcome import MonitorKind, Reason
-from guiderail.model.policy import Layer, Policy, Route
+from guiderail.model.policy import ActionKind, Cause, Layer, Policy, RemediationMode, Route
 from guiderail.services.explaining import span
 from guiderail.services.judging import PolicyIndex, RunLabels
 from guiderail.services.labels import labels_of, matches, routes_for
 from guiderail.services.notices import group_labels
 from guiderail.services.tightening import CANNOT_TIGHTEN
+from guiderail.services.triage import cause_of
 
 from guiderail_cli.policy_file.document import Node, Path
 from guiderail_cli.policy_file.receivers import fallbacks, receiver_words
+from guiderail_cli.policy_file.remediation_checks import what_happens
 from guiderail_cli.policy_file.useless import MONITOR_OF_CHECK
 
 BUILT_IN = "built in"
@@ -54,6 +56,17 @@ class Value(msgspec.Struct, frozen=True):
     line: int
 
 
+class Proposed(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be done about the finding if nothing else fired; ``mode`` is None if it is blocked."""
+
+    name: str
+    line: int
+    kind: ActionKind
+    cause: Cause
+    mode: RemediationMode | None
+    text: str
+
+
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for a finding; ``reached`` and ``fallbacks`` tell channels and stand-ins by receiver."""
 
@@ -61,6 +74,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...]
     labels: dict[str, str]
     sentences: tuple[str, ...]
+    remediation: Proposed | None = None
     reached: dict[str, list[dict[str, str]]] = {}
     fallbacks: dict[str, list[str]] = {}
 
@@ -95,6 +109,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
                 }
                 for route in self.routes
             ],
+            "remediation": msgspec.to_builtins(self.remediation),
             "sentences": list(self.sentences),
         }
 
@@ -118,12 +133,21 @@ def explain_finding(policy: Policy, document: Node, asked: Asked) -> Explained:
     rules = index.for_run(run)
     resolved = rules.resolve(asked.monitor, asked.check, asked.subject)
     group = rules.feature_group(asked.subject)
-    labels = _labels(asked, resolved.values, group)
+    incident = _incident(asked, resolved.values, group)
+    labels = _labels(asked, incident)
     lines = _Lines(policy, document)
     routes = routes_for(policy.route, labels, resolved.values.route)
     sentences = [*_about(policy, asked, group, labels)]
     for route in routes:
         sentences += [_route(route, labels), *_reached(policy, route)]
+    proposed = _proposed(policy, resolved.values.remediation, incident)
+    if proposed:
+        sentences.append(
+            f"Remediation {proposed.name} (line {proposed.line}): {proposed.kind}, {proposed.text}."
+        )
+        sentences.append(
+            "What else fires on the endpoint may change the cause, and guard rails may block it."
+        )
     if index.needs_tags(run) and not asked.tags:
         sentences.append("A rule that may match asks for tags; name them with --tag.")
     return Explained(
@@ -132,6 +156,7 @@ def explain_finding(policy: Policy, document: Node, asked: Asked) -> Explained:
         labels=labels,
         # escalation and routes may name a receiver twice
         sentences=tuple(dict.fromkeys(sentences)),
+        remediation=proposed,
         reached={
             name: [{"name": c.name, "kind": c.kind.value} for c in receiver.channels]
             for name, receiver in policy.receivers.items()
@@ -185,12 +210,27 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _labels(asked: Asked, values: Effective, group: str) -> dict[str, str]:
+def _labels(asked: Asked, incident: Incident) -> dict[str, str]:
     scope = Scope(
         account=asked.account, region=asked.region, schedule=asked.schedule, endpoint=asked.endpoint
     )
+    return labels_of(scope, incident)
+
+
+def _proposed(policy: Policy, name: str, incident: Incident) -> Proposed | None:
+    action = policy.remediations.get(name)
+    if action is None:
+        return None
+    cause = cause_of((incident,))
+    mode, text = what_happens(action, cause)
+    return Proposed(
+        name=name, line=action.line, kind=action.kind, cause=cause, mode=mode, text=text
+    )
+
+
+def _incident(asked: Asked, values: Effective, group: str) -> Incident:
     never = datetime.min.replace(tzinfo=UTC)
-    incident = Incident(
+    return Incident(
         id="",
         kind=asked.monitor,
         check=asked.check,
@@ -204,7 +244,6 @@ def _labels(asked: Asked, values: Effective, group: str) -> dict[str, str]:
         labels=values.labels,
         feature_group=group,
     )
-    return labels_of(scope, incident)
 
 
 def _about(policy: Policy, asked: Asked, group: str, labels: Mapping[str, str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from guiderail.model.policy import (
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from guiderail_cli.policy_file.channels import Channel
+from guiderail_cli.policy_file.remediations import Guarding, Remediation
 from guiderail_cli.policy_file.values import (
     Duration,
     Glob,
@@ -118,7 +119,7 @@ class Settings(Section):
     shadow: Truth | None = None
     """Only note what the rule would have done."""
     remediation: Text | None = None
-    """Name of a remediation."""
+    """Name of an entry of remediations."""
 
 
 class Rule(Section):
@@ -298,3 +299,6 @@ class PolicyFile(Section):
     incidents: Incidents = Incidents()
     delivery: Delivery = Delivery()
     replies: Replies = Replies()
+    remediations: dict[Text, Remediation] = {}
+    """What may be done about a finding, by the names that rules set."""
+    guard_rails: Guarding = Guarding()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from guiderail.model.policy import Channel, ChannelKind, Policy, Receiver
@@ -13,14 +13,15 @@ from guiderail.services.outbox import BUS, TOPIC
 from guiderail_cli.policy_file.document import Path
 from guiderail_cli.policy_file.globs import matches_any
 from guiderail_cli.policy_file.problems import Level
-from guiderail_cli.policy_file.shape_errors import suggestion
-from guiderail_cli.policy_file.values import shown
+from guiderail_cli.policy_file.values import shown, suggestion
 
 ALWAYS_DECLARED = "default"
 """The receiver of a policy that names none."""
 
 ORIGINS = ("slack:", "email:", "link:")
 """How the name of somebody who answers begins."""
+
+_WHO = "Write slack:<team>/<user>, email:<address> or link:<channel>, with globs"
 
 STACKS_TOPIC = "the stack's topic"
 _RESERVED = (BUS.name, TOPIC.name)
@@ -194,7 +195,6 @@ def _unused(policy: Policy) -> Iterator[Trouble]:
 
 
 def _replies(policy: Policy, declared: bool) -> Iterator[Trouble]:
-    channels = [c for r in policy.receivers.values() for c in r.channels]
     if not declared:
         for name, receiver in policy.receivers.items():
             for place, channel in enumerate(receiver.channels):
@@ -207,20 +207,34 @@ def _replies(policy: Policy, declared: bool) -> Iterator[Trouble]:
                         "nobody is to: replies: {allowed: []}",
                     )
                     return
-    people = [*map(_follower, (*channels, TOPIC))]
-    for place, glob in enumerate(policy.replies.allowed):
-        path: Path = ("replies", "allowed", place)
-        if not _may_begin(glob):
+    yield from people_troubles(policy, policy.replies.allowed, ("replies", "allowed"), ORIGINS)
+
+
+def people_troubles(
+    policy: Policy, globs: Sequence[str], at: Path, origins: Sequence[str]
+) -> Iterator[Trouble]:
+    """Yield globs over people that match nobody.
+
+    Args:
+        policy: Tells by its channels who follows links.
+        globs: As the file has them.
+        at: Where they stand.
+        origins: How names may begin.
+    """
+    people = [_follower(c) for r in policy.receivers.values() for c in r.channels]
+    people.append(_follower(TOPIC))
+    for place, glob in enumerate(globs):
+        if not _may_begin(glob, origins):
             yield Trouble(
                 Level.ERROR,
-                path,
+                (*at, place),
                 f"{shown(glob)} matches nobody who could answer",
-                "Write slack:<team>/<user>, email:<address> or link:<channel>, with globs",
+                _WHO if origins == ORIGINS else f"{_WHO}, or arn:… for who uses the command",
             )
         elif glob.startswith(("email:", "link:")) and not matches_any(glob, people):
             yield Trouble(
                 Level.WARNING,
-                path,
+                (*at, place),
                 f"nobody who follows a link is known as {shown(glob)}",
                 suggestion(glob, people)
                 or "Write link:<channel>; email:<address> is who gets mail alone",
@@ -233,9 +247,9 @@ def _follower(channel: Channel) -> str:
     return f"email:{channel.to[0]}" if alone else f"link:{channel.name}"
 
 
-def _may_begin(glob: str) -> bool:
+def _may_begin(glob: str, origins: Sequence[str]) -> bool:
     """Whether somebody's name may begin as a glob does, as far as its fixed text tells."""
     head = re.split(r"[*?[]", glob)[0]
     return any(
-        head.startswith(origin) or (head != glob and origin.startswith(head)) for origin in ORIGINS
+        head.startswith(origin) or (head != glob and origin.startswith(head)) for origin in origins
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
-from guiderail.model.policy import ChannelKind
+from guiderail.model.policy import ActionKind, ChannelKind
 from pydantic import BaseModel, ValidationError
 
 from guiderail_cli.policy_file.channels import Channel
@@ -20,9 +19,8 @@ from guiderail_cli.policy_file.models import (
     Settings,
 )
 from guiderail_cli.policy_file.problems import Level, Problem
-from guiderail_cli.policy_file.values import TOLD_ELSEWHERE, shown
-
-_MOST_NAMES = 200
+from guiderail_cli.policy_file.remediations import Remediation
+from guiderail_cli.policy_file.values import TOLD_ELSEWHERE, Section, shown, suggestion
 
 _WANTED = {
     "float_parsing": ("is no number", "Write a number such as 0.25"),
@@ -112,14 +110,6 @@ def _words(
     return f"{given}: {otherwise}", ""
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """The remedy for a misspelt word; empty if nothing known is near."""
-    names = list(known)
-    # comparing takes its time; nobody misspells one of a thousand names only once
-    near = get_close_matches(word, names, n=1) if len(names) <= _MOST_NAMES else ()
-    return f"Did you mean {near[0]}?" if near else ""
-
-
 def _missing(path: Path) -> tuple[str, str]:
     if path == ("version",):
         return "the version of the format is missing", "Begin the file with version: 1"
@@ -145,12 +135,23 @@ def _unknown_key(path: Path) -> tuple[str, str]:
         return message, f"Write {key} below set:"
     if model is Rule and key in _keys(RuleMatch):
         return message, f"Write {key} below match:"
+    if model is Remediation and (action := _action_with(key)):
+        return message, f"Write {key} below {action}:"
     known = _keys(model) if model else ()
     return message, suggestion(key, known) or f"Known keys are {', '.join(known)}"
 
 
 def _keys(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+def _action_with(key: str) -> str:
+    """The first action that has a parameter; empty if none has."""
+    for kind in ActionKind:
+        parts = _parts(Remediation.model_fields[kind].annotation)
+        if any(key in _keys(p) for p in parts if isinstance(p, type) and issubclass(p, Section)):
+            return kind
+    return ""
 
 
 def _model_at(path: Path) -> type[BaseModel] | None:

@@ -7,6 +7,7 @@ instead where it is none.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cache
@@ -29,6 +30,8 @@ from pydantic_core import PydanticCustomError
 
 LONGEST_TEXT = 256
 """Characters of a name or glob; SageMaker's own names end far below."""
+
+_MOST_NAMES = 200
 
 MOST_STARS = 8
 """``*`` of one glob; a match may try every division of a name between them."""
@@ -59,6 +62,14 @@ def shown(value: object) -> str:
     """A value of the file for a message: short, on one line, printable."""
     text = "".join(c if c.isprintable() else "?" for c in str(value))
     return text if len(text) <= 60 else text[:59] + "…"
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The remedy for a misspelt word; empty if nothing known is near."""
+    names = list(known)
+    # comparing takes its time; nobody misspells one of a thousand names only once
+    near = get_close_matches(word, names, n=1) if len(names) <= _MOST_NAMES else ()
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 def _text(value: Any) -> Any:

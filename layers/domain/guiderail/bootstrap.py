@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
+from guiderail.adapters.dynamo_remediations import DynamoRemediations
 from guiderail.adapters.dynamodb import DynamoIncidents
 from guiderail.adapters.policies import S3Policies
 from guiderail.adapters.powertools import EmfMeter, StructuredJournal
@@ -19,10 +20,15 @@ from guiderail.settings import Settings, settings_from
 
 if TYPE_CHECKING:
     from guiderail.adapters.secrets import Secrets
+    from guiderail.adapters.stepfunctions import StepFunctionsDriver
+    from guiderail.services.action_finished import ActionFinished
     from guiderail.services.acts import Acts
     from guiderail.services.delivering import Deliver
     from guiderail.services.due import DueChanges
     from guiderail.services.job_finished import JobFinished
+    from guiderail.services.reingest_tasks import ReingestTasks
+    from guiderail.services.remediating import Remediate
+    from guiderail.services.remediation_acts import RemediationActs
     from guiderail.services.replying import Replying, SigningSecret
 
 
@@ -53,6 +59,24 @@ def deliver() -> Deliver:
 def on_reply() -> Replying:
     """Return the use case of ``on_reply``."""
     return build_on_reply(settings_from())
+
+
+@cache
+def remediate() -> Remediate:
+    """Return the use case of ``remediate``."""
+    return build_remediate(settings_from())
+
+
+@cache
+def action_finished() -> ActionFinished:
+    """Return the use case of ``on_action_finished``."""
+    return build_action_finished(settings_from())
+
+
+@cache
+def reingest() -> ReingestTasks:
+    """Return the use case of ``reingest``."""
+    return build_reingest(settings_from())
 
 
 def build_job_finished(settings: Settings, clock: Clock = now) -> JobFinished:
@@ -89,19 +113,125 @@ def build_job_finished(settings: Settings, clock: Clock = now) -> JobFinished:
 def build_due_changes(settings: Settings, clock: Clock = now) -> DueChanges:
     """Put the use case of ``on_due`` together."""
     from guiderail.services.due import DueChanges
+    from guiderail.services.waking import Waking
 
     region, account = _home(settings)
+    journal = StructuredJournal()
     return DueChanges(
         incidents=_incidents(settings),
         policies=_policies(settings, clock),
         outbox=build_deliveries(settings),
         queue=build_delivery_queue(settings),
         meter=EmfMeter(),
-        journal=StructuredJournal(),
+        journal=journal,
         clock=clock,
+        waking=Waking(
+            remediations=build_remediations(settings), driver=_driver(settings), journal=journal
+        ),
         region=region,
         account=account,
     )
+
+
+def build_remediate(settings: Settings, clock: Clock = now) -> Remediate:
+    """Put the use case of ``remediate`` together."""
+    from guiderail.adapters.actions import ActionAdapters
+    from guiderail.services.remediating import Remediate
+
+    return Remediate(
+        remediations=build_remediations(settings),
+        incidents=_incidents(settings),
+        policies=_policies(settings, clock),
+        actions=ActionAdapters(
+            reingestion_machine=settings.reingestion_machine,
+            reingestion_image=settings.reingestion_image,
+            reingestion_machines=settings.reingestion_instances,
+        ),
+        driver=_driver(settings),
+        acts=build_acts(settings, clock),
+        queue=build_delivery_queue(settings),
+        meter=EmfMeter(),
+        journal=StructuredJournal(),
+        clock=clock,
+    )
+
+
+def build_action_finished(settings: Settings, clock: Clock = now) -> ActionFinished:
+    """Put the use case of ``on_action_finished`` together."""
+    from guiderail.services.action_finished import ActionFinished
+
+    return ActionFinished(
+        remediations=build_remediations(settings),
+        driver=_driver(settings),
+        dead_letters=SqsDeadLetters(settings.actions_dead_letter_queue),
+        meter=EmfMeter(),
+        journal=StructuredJournal(),
+        clock=clock,
+    )
+
+
+def build_reingest(settings: Settings) -> ReingestTasks:
+    """Put the use case of ``reingest`` together, the only one that reads columns."""
+    import random
+    import time
+
+    from guiderail.adapters.feature_store import FeatureStoreRuntime, SageMakerFeatureGroups
+    from guiderail.adapters.record_files import RecordFiles
+    from guiderail.adapters.reingestion_files import S3ReingestionFiles
+    from guiderail.services.reingest_planning import JobTerms
+    from guiderail.services.reingest_tasks import ObjectIngestion, ReingestTasks
+    from guiderail.services.reingesting import Reingest
+
+    region, _ = _home(settings)
+    files, groups = S3ReingestionFiles(), SageMakerFeatureGroups()
+    core = Reingest(
+        groups=groups,
+        records=RecordFiles(),
+        store=FeatureStoreRuntime(),
+        kept=files,
+        clock=time.monotonic,
+        sleep=time.sleep,
+        jitter=random.random,
+    )
+    return ReingestTasks(
+        files=files,
+        groups=groups,
+        ingestion=ObjectIngestion(core, settings.reingestion_bucket),
+        bucket=settings.reingestion_bucket,
+        terms=JobTerms(
+            image=settings.reingestion_image,
+            role=settings.reingestion_role,
+            instance_type=settings.reingestion_instance_type,
+            instances=settings.reingestion_instances,
+            region=region,
+        ),
+    )
+
+
+def build_remediation_acts(settings: Settings, clock: Clock = now) -> RemediationActs:
+    """Put together what people do with remediations."""
+    from guiderail.services.remediation_acts import RemediationActs
+
+    return RemediationActs(
+        remediations=build_remediations(settings),
+        incidents=_incidents(settings),
+        policies=_policies(settings, clock),
+        driver=_driver(settings),
+        queue=build_delivery_queue(settings),
+        journal=StructuredJournal(),
+        clock=clock,
+    )
+
+
+def build_remediations(settings: Settings) -> DynamoRemediations:
+    """Remediations and their guard."""
+    return DynamoRemediations(settings.table, settings.audit_days)
+
+
+def _driver(settings: Settings) -> StepFunctionsDriver:
+    from guiderail.adapters.stepfunctions import StepFunctionsDriver
+
+    return StepFunctionsDriver(settings.remediation_machine)
 
 
 def build_deliver(settings: Settings, clock: Clock = now) -> Deliver:
@@ -148,6 +278,7 @@ def build_on_reply(settings: Settings, clock: Clock = now) -> Replying:
         signing_secret=_signing_secret(settings.slack_signing_secret),
         slack=SlackNotes(),
         slack_hooks=settings.slack_hooks,
+        remediations=build_remediation_acts(settings, clock),
         meter=EmfMeter(),
         journal=StructuredJournal(),
     )

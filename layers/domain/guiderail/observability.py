@@ -16,6 +16,10 @@ METRICS = {
     "Notifications": ("Count", "messages to people by receiver and reason"),
     "Deliveries": ("Count", "what became of deliveries, by channel, state and reason"),
     "DeliveryLatency": ("Seconds", "time from a notification to its delivery, by channel"),
+    "Remediations": (
+        "Count",
+        "what became of remediations, by endpoint, action, state and reason",
+    ),
     "Replies": ("Count", "what people answered, by action and reason"),
     "AlertLatency": ("Seconds", "time from the end of a job until a channel had its alert"),
     "JobsIgnored": ("Count", "processing jobs that are no monitoring runs, by reason"),

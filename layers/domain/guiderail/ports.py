@@ -32,6 +32,7 @@ from guiderail.model.notice import (
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import Channel, Policy
 from guiderail.model.record import RunRecord
+from guiderail.model.remediation import ActionReport, Guard, Lineage, Remediation
 from guiderail.reports.run_files import Files
 
 MOST_DUE = 1000
@@ -39,6 +40,17 @@ MOST_DUE = 1000
 
 MOST_OVERDUE = 500
 """Deliveries that one call of ``Deliveries.overdue`` hands out."""
+
+
+MOST_WAKES = 200
+"""Wakes of remediations that one call of ``Remediations.wakes`` hands out."""
+
+
+class Wake(msgspec.Struct, frozen=True):
+    """That a remediation's state machine has to be started, or to go on."""
+
+    remediation: str
+    at: datetime
 
 
 class PolicyInForce(msgspec.Struct, frozen=True):
@@ -147,11 +159,14 @@ class Incidents(Protocol):
         sources: Sequence[InhibitionSource] | None,
         notices: Sequence[Notice],
         audit: AuditEntry,
+        requests: Sequence[Remediation] = (),
+        wakes: Sequence[Wake] = (),
     ) -> bool:
         """Record a run with all that follows from it; an ``unreadable`` record may be replaced.
 
         Returns False, and writes nothing, if the run was recorded before. ``sources`` replaces what
-        hides others on the endpoint; None leaves it.
+        hides others on the endpoint; None leaves it. ``requests`` are remediations that begin with it,
+        ``wakes`` wake those that wait for its proof.
         """
         ...
 
@@ -355,6 +370,104 @@ class Pipelines(Protocol):
         self, pipeline_arn: str, token: str, parameters: Mapping[str, str], description: str
     ) -> str:
         """Start a pipeline and return the execution's ARN; the same token starts it once."""
+        ...
+
+
+class Remediations(Protocol):
+    """Remediations and the guard they share; every write is conditional on the versions it was read with.
+
+    All raise ConflictError if somebody else wrote in between, and TransientError.
+    """
+
+    def remediation(self, remediation_id: str) -> Remediation | None:
+        """Read a remediation, consistently."""
+        ...
+
+    def remediations(
+        self, since: datetime, until: datetime, ledger: str = ""
+    ) -> Iterator[Remediation]:
+        """Remediations requested within a time, newest first; of one ledger, or of all."""
+        ...
+
+    def guard(self) -> Guard:
+        """Read the guard, consistently; an empty one if nothing was ever started."""
+        ...
+
+    def keep_remediation(
+        self,
+        before: Remediation | None,
+        after: Remediation,
+        audit: AuditEntry | None = None,
+        guard: Guard | None = None,
+        outgoing: Sequence[Outgoing] = (),
+        wake_at: datetime | None = None,
+    ) -> Remediation:
+        """Keep a remediation after the version it was read with (None: it must be new), all or nothing.
+
+        Args:
+            before: As it was read.
+            after: What is to be written; it gets the next version. Its ``look_at`` is written as a wake,
+                and that of ``before`` goes.
+            audit: What was decided.
+            guard: The guard after this, if it changes; its version is the one it was read with.
+            outgoing: Messages that are told of it.
+            wake_at: When its state machine has to be woken besides.
+
+        Returns:
+            What was written, with its version.
+        """
+        ...
+
+    def keep_guard(self, guard: Guard, audit: AuditEntry) -> None:
+        """Keep the guard alone: a kill switch."""
+        ...
+
+    def wakes(self, until: datetime) -> Sequence[Wake]:
+        """What has to be woken by now, oldest first; at most ``MOST_WAKES``."""
+        ...
+
+    def woken(self, wake: Wake) -> None:
+        """Forget a wake; doing it again changes nothing."""
+        ...
+
+    def by_handle(self, handle: str) -> str | None:
+        """The id of the remediation that awaits what is known by a handle; None if nobody does."""
+        ...
+
+
+class RemediationDriver(Protocol):
+    """The state machine that drives remediations."""
+
+    def start(self, remediation_id: str, at: datetime, again: str = "") -> None:
+        """Start it; one that was started before, even if it ended, is left as it is.
+
+        ``again`` makes it another one, in place of one that died. Raises TransientError, PermanentError.
+        """
+        ...
+
+    def go_on(self, token: str, at: datetime) -> bool:
+        """Let it go on from where it waits; False if it does not wait with this token any more."""
+        ...
+
+
+class Actions(Protocol):
+    """What remediations do to the world, one adapter per kind."""
+
+    def begin(self, remediation: Remediation, now: datetime) -> ActionReport:
+        """Begin the action; doing it again for the same remediation begins nothing more.
+
+        Raises:
+            PermanentError: It is refused: wrong parameters, no permission, nothing there.
+            TransientError: It may work later; whether it began is not known.
+        """
+        ...
+
+    def look(self, remediation: Remediation, now: datetime) -> ActionReport:
+        """How the action stands. Raises PermanentError, TransientError."""
+        ...
+
+    def lineage(self, remediation: Remediation) -> Lineage:
+        """Which model is deployed now, and whether the baseline in use is its own. Raises TransientError."""
         ...
 
 

@@ -37,6 +37,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policy_key: str = "policy.json"
     policy_seconds: int = 60
     audit_days: int = 400
+    remediation_machine: str = ""
+    actions_dead_letter_queue: str = ""
+    reingestion_machine: str = ""
+    reingestion_bucket: str = ""
+    reingestion_image: str = ""
+    reingestion_role: str = ""
+    reingestion_instance_type: str = "ml.m5.xlarge"
+    reingestion_instances: int = 4
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -82,6 +90,14 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         policy_key=text("GUIDERAIL_POLICY_KEY", "policy.json"),
         policy_seconds=whole("GUIDERAIL_POLICY_SECONDS", 60),
         audit_days=whole("GUIDERAIL_AUDIT_DAYS", 400),
+        remediation_machine=text("GUIDERAIL_REMEDIATION_MACHINE", ""),
+        actions_dead_letter_queue=text("GUIDERAIL_ACTIONS_DEAD_LETTER_QUEUE", ""),
+        reingestion_machine=text("GUIDERAIL_REINGESTION_MACHINE", ""),
+        reingestion_bucket=text("GUIDERAIL_REINGESTION_BUCKET", ""),
+        reingestion_image=text("GUIDERAIL_REINGESTION_IMAGE", ""),
+        reingestion_role=text("GUIDERAIL_REINGESTION_ROLE", ""),
+        reingestion_instance_type=text("GUIDERAIL_REINGESTION_INSTANCE_TYPE", "ml.m5.xlarge"),
+        reingestion_instances=whole("GUIDERAIL_REINGESTION_INSTANCES", 4),
     )
 
 

@@ -22,7 +22,6 @@ from guiderail_local.story.receiving import Receiving
 
 TEAM, BEN = "T0SINK", "U0BEN"
 
-_LABEL = REPLY_LABELS[ReplyAction.ACKNOWLEDGE]
 _BUTTON = re.compile(r'<button name="([^"]+)" value="([^"]+)">')
 _OLD_SECONDS = 600
 _SECONDS = 30.0
@@ -37,7 +36,7 @@ class People:
         self._receiving = receiving
         self._url = cloud.here(cloud.stack.outputs["ReplyUrl"])
         self._secret = secrets.token_hex(16)
-        self._page = ""
+        self._page = self._followed = ""
         self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         cloud.client("secretsmanager").create_secret(
             Name=cloud.variables("OnReply")["GUIDERAIL_SLACK_SIGNING_SECRET"],
@@ -46,13 +45,16 @@ class People:
 
     def open_link(self) -> int:
         """Follow the acknowledging link of the newest mail that has one."""
-        status, self._page = self._ask(self._link())
-        return status
+        return self._open(ReplyAction.ACKNOWLEDGE)
+
+    def open_approval(self) -> int:
+        """Follow the approving one."""
+        return self._open(ReplyAction.APPROVE)
 
     def confirm_link(self) -> int:
         """Press the button of the page that the link led to."""
         form = dict(_BUTTON.findall(self._page))
-        return self._ask(self._link(), {name: unescape(form[name]) for name in form})[0]
+        return self._ask(self._followed, {name: unescape(form[name]) for name in form})[0]
 
     def guess_link(self) -> int:
         """Try a link that nobody was sent."""
@@ -62,6 +64,10 @@ class People:
         """Press the acknowledging button of the newest Slack message that has one."""
         return self._pressed(self._secret, time.time())
 
+    def press_approval(self) -> int:
+        """Press the approving button of the newest Slack message that has one."""
+        return self._pressed(self._secret, time.time(), ReplyAction.APPROVE)
+
     def forge_press(self) -> int:
         """Press it without knowing the signing secret."""
         return self._pressed(secrets.token_hex(16), time.time())
@@ -70,16 +76,23 @@ class People:
         """Send what Slack signed ten minutes ago."""
         return self._pressed(self._secret, time.time() - _OLD_SECONDS)
 
-    def _link(self) -> str:
-        link = re.compile(rf'<a\b[^>]*\bhref="([^"]+/r/[^"]+)"[^>]*>\s*(?:<[^>]+>\s*)*{_LABEL}\b')
+    def _open(self, action: ReplyAction) -> int:
+        self._followed = self._link(REPLY_LABELS[action])
+        status, self._page = self._ask(self._followed)
+        return status
+
+    def _link(self, label: str) -> str:
+        link = re.compile(rf'<a\b[^>]*\bhref="([^"]+/r/[^"]+)"[^>]*>\s*(?:<[^>]+>\s*)*{label}\b')
         for mail in reversed(self._cloud.mail()):
             if found := link.search(mail.html):
                 return self._cloud.here(unescape(found[1]))
-        raise LookupError(f"no mail has a link {_LABEL!r}")
+        raise LookupError(f"no mail has a link {label!r}")
 
-    def _pressed(self, secret: str, at: float) -> int:
+    def _pressed(
+        self, secret: str, at: float, action: ReplyAction = ReplyAction.ACKNOWLEDGE
+    ) -> int:
         sink = self._receiving.sink
-        message, button = self._button()
+        message, button = self._button(action)
         payload = {
             "type": "block_actions",
             "user": {"id": BEN, "team_id": TEAM, "username": "ben", "name": "ben"},
@@ -97,15 +110,15 @@ class People:
         }
         return self._post(f"{self._url}slack", body.encode(), headers)[0]
 
-    def _button(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _button(self, action: ReplyAction) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         for arrival in reversed(self._receiving.sink.arrived):
             if not arrival.path.endswith("chat.postMessage") or not arrival.taken:
                 continue
             for block in arrival.body.get("blocks", ()):
                 for element in block.get("elements", ()):
-                    if element.get("action_id") == f"guiderail.{ReplyAction.ACKNOWLEDGE}":
+                    if element.get("action_id") == f"guiderail.{action}":
                         return arrival.body, element
-        raise LookupError(f"no Slack message has a button {_LABEL!r}")
+        raise LookupError(f"no Slack message has a button {REPLY_LABELS[action]!r}")
 
     def _ask(self, url: str, form: Mapping[str, str] | None = None) -> tuple[int, str]:
         if form is None:

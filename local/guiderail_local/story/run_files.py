@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ _IMAGE = f"156813124566.dkr.ecr.{REGION}.amazonaws.com/sagemaker-model-monitor-a
 _ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 _FEATURES = (
     "wind_speed", "gust_speed", "queue_length", "water_level", "draught_m", "air_pressure",
-    "load_factor", "gate_wait_s", "axle_load_t", "rope_pull_kn",
+    "load_factor", "gate_wait_s", "axle_load_t", "rope_pull_kn", "eta_minutes",
 )  # fmt: skip
 _DRIFT_THRESHOLD = 0.1
 _AUC_THRESHOLD = 0.9
@@ -45,9 +45,23 @@ class RunWriter:
         """Write below this folder."""
         self._folder = folder
         self._written = 0
+        self._next = _FIRST
+        self._clock: Callable[[], datetime] = lambda: _FIRST - timedelta(hours=2)
 
-    def data_quality(self, endpoint: str, drifted: Mapping[str, float]) -> RunFolder:
-        """A data-quality run in which features drifted, each by a distance (0.1 is the threshold)."""
+    def begin_at(self, clock: Callable[[], datetime]) -> None:
+        """From now on each run is over data that begins later than a clock shows."""
+        self._clock = clock
+
+    def data_quality(
+        self,
+        endpoint: str,
+        drifted: Mapping[str, float],
+        incomplete: Mapping[str, float] | None = None,
+    ) -> RunFolder:
+        """A data-quality run in which features drifted, each by a distance (0.1 is the threshold).
+
+        Of ``incomplete`` ones a share of the values is missing.
+        """
         violations = [
             {
                 "feature_name": feature,
@@ -55,6 +69,14 @@ class RunWriter:
                 "description": f"Baseline drift distance: {distance} exceeds threshold: {_DRIFT_THRESHOLD}",
             }
             for feature, distance in drifted.items()
+        ] + [
+            {
+                "feature_name": feature,
+                "constraint_check_type": "completeness_check",
+                "description": "Data completeness requirement is not met. Expected: 100.0%. "
+                f"Observed: Only {100 * (1 - share):g}%.",
+            }
+            for feature, share in (incomplete or {}).items()
         ]
         statistics = _statistics(drifted)
         constraints = {
@@ -107,7 +129,8 @@ class RunWriter:
         violations: int,
         failure: str = "",
     ) -> RunFolder:
-        when = _FIRST + timedelta(hours=self._written)
+        when = max(self._next, _hour(self._clock()) + timedelta(hours=2))
+        self._next = when + timedelta(hours=1)
         self._written += 1
         schedule = schedule_of(endpoint, monitor)
         folder = self._folder / f"{self._written:02}-{schedule}"
@@ -222,6 +245,10 @@ def _feature(name: str, moved: int) -> dict[str, Any]:
             "distribution": {"kll": {"buckets": buckets}},
         },
     }
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _json(file: Path, content: Mapping[str, Any]) -> None:

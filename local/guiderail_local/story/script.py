@@ -45,7 +45,7 @@ class Step:
     """One line of the story: runs that end, or something that a person does.
 
     Attributes:
-        act: What a person does, a method of ``People`` or of ``StoryTeller``.
+        act: What a person does, a method of ``People``, ``Operators`` or ``Harbour``.
         trouble: What goes wrong at a channel meanwhile.
         decided: Reason codes with which the run, or the act, was decided.
         settled: Reason codes with which the incident's groups were settled, in order.
@@ -53,6 +53,8 @@ class Step:
         delivered: Each try over a channel of the policy: its name and the reason code, by name, then in
             order.
         answered: Status of the answer that a person got, and its reason code.
+        remediated: States that remediations of the endpoint came to, each with its reason code.
+        gates: Gates that did not let one pass, each with its reason code.
     """
 
     says: str
@@ -65,6 +67,8 @@ class Step:
     told: tuple[str, ...] = ()
     delivered: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
+    remediated: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

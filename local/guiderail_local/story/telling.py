@@ -8,30 +8,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from guiderail.bootstrap import build_acts
-from guiderail.model.incident import Incident, Scope
+from guiderail.bootstrap import build_acts, build_remediation_acts
 from guiderail.model.notice import AuditEntry
-from guiderail.model.outcome import MonitorKind
+from guiderail.model.outcome import Reason
 from guiderail.services.acts import Acts
 from guiderail.settings import settings_from
 
 from guiderail_local.cloud import LocalCloud
 from guiderail_local.player import HeardAlert, Player
-from guiderail_local.policies import store_policy
 from guiderail_local.runs import RunFolder
+from guiderail_local.story.harbour import Harbour
+from guiderail_local.story.operators import Operators, scope_of
 from guiderail_local.story.people import People
 from guiderail_local.story.receiving import Receiving, receiving
-from guiderail_local.story.run_files import ACCOUNT, REGION, RunWriter, schedule_of
-from guiderail_local.story.script import About, Run, Scene, Step, Trouble
+from guiderail_local.story.remedies import Became, GatesSaid, Remedies
+from guiderail_local.story.run_files import RunWriter
+from guiderail_local.story.script import Run, Scene, Step, Trouble
 
 POLICY = Path(__file__).with_name("guiderail.yaml")
 """The policy that holds during the story."""
 
+REMEDIATION_POLICY = Path(__file__).with_name("remediation.yaml")
+"""The policy of its part about remediation."""
+
 _SETTLES_WITHIN = timedelta(minutes=2)
-_SILENCE = timedelta(hours=2)
-_ORIGIN = "guiderail demo"
 _RECORD_SECONDS = 5.0
 _NEWEST = 20
 
@@ -43,6 +45,7 @@ class StepEnding:
     """What a step came to.
 
     Attributes:
+        gates: Every gate that was asked, with its answer.
         jobs: ARNs of the processing jobs that ended in it.
         incidents: Ids of the incident it is about and of those that people were told of.
         groups: Ids of the groups that hear of it.
@@ -56,6 +59,8 @@ class StepEnding:
     told: tuple[str, ...] = ()
     delivered: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
+    remediated: tuple[Became, ...] = ()
+    gates: tuple[GatesSaid, ...] = ()
     alerts: tuple[HeardAlert, ...] = ()
     jobs: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
@@ -68,11 +73,22 @@ class StepEnding:
     def __post_init__(self) -> None:
         """Compare with the script once."""
         differing = [
-            f"{name}: {_listed(getattr(self, name))}, expected {_listed(getattr(self.step, name))}"
-            for name in ("decided", "settled", "told", "delivered", "answered")
-            if getattr(self, name) != getattr(self.step, name)
+            f"{name}: {_listed(found)}, expected {_listed(getattr(self.step, name))}"
+            for name, found in self._found().items()
+            if found != getattr(self.step, name)
         ]
         object.__setattr__(self, "problems", (*self.trouble, *differing))
+
+    def _found(self) -> Mapping[str, tuple[str, ...]]:
+        return {
+            "decided": self.decided,
+            "settled": self.settled,
+            "told": self.told,
+            "delivered": self.delivered,
+            "answered": self.answered,
+            "remediated": tuple(map(str, self.remediated)),
+            "gates": tuple(line for said in self.gates for line in said.forbade),
+        }
 
     @property
     def as_expected(self) -> bool:
@@ -87,16 +103,28 @@ class StoryTeller:
         receiving: What the messages arrive at.
     """
 
-    def __init__(self, cloud: LocalCloud, player: Player, acts: Acts, receiving: Receiving) -> None:
+    def __init__(
+        self, cloud: LocalCloud, player: Player, operators: Operators, receiving: Receiving
+    ) -> None:
         """Play through this player, and write the runs' files into the cloud's folder."""
         self.receiving = receiving
         self._player = player
-        self._acts = acts
+        self._operators = operators
+        self._acts = operators.acts
         self._people = People(cloud, receiving)
+        self._harbour: Harbour | None = None
+        self._cloud = cloud
         self._log_of = cloud.log_lines
         self._writer = RunWriter(cloud.folder / "story")
+        self._remedies = Remedies(player.remediations)
         self._seen: set[str] = set()
-        self._silence = ""
+
+    def enter_harbour(self, endpoints: Sequence[str]) -> None:
+        """Begin the part about remediation: its policy, and what there is to be mended."""
+        self._operators.push(REMEDIATION_POLICY.read_text(encoding="utf-8"))
+        self._harbour = Harbour(self._cloud, endpoints)
+        # what proves a remediation are runs over data that is newer than it
+        self._writer.begin_at(self._player.clock)
 
     @property
     def acts(self) -> Acts:
@@ -112,6 +140,7 @@ class StoryTeller:
     def _play(self, scene: Scene, step: Step) -> StepEnding:
         began, began_at = time.monotonic(), time.time()
         trouble: list[str] = []
+        self._operators.audited = None
         before = self.receiving.taken()
         if step.trouble:
             plan = step.trouble
@@ -133,24 +162,28 @@ class StoryTeller:
         if step.trouble:
             trouble += self._impatience(step.trouble)
             self.receiving.sink.heal(step.trouble.channel)
-        incident = self._incident(step.about)
-        ledger = _scope(step.about).ledger_id
+        incident = self._operators.incident(step.about)
+        about = incident.id if incident else ""
+        ledger = scope_of(step.about).ledger_id
         groups = tuple(incident.groups) if incident else ()
-        heard = [str(one["id"]) for event in told.events for one in event.detail["incidents"]]
-        about = self._silence if "silence" in step.act else incident.id if incident else ""
+        heard = [str(one["id"]) for event in told.events for one in _incidents_of(event.detail)]
+        remediated, gates = self._remedies.news_of(step.about.endpoint)
+        silence = self._operators.silence_id if "silence" in step.act else ""
         return StepEnding(
             scene=scene.title,
             step=step,
-            decided=self._reasons([self._silence or ledger, ledger], about),
-            settled=self._reasons(groups, incident.id if incident else ""),
+            decided=self._reasons(*(self._operators.audited or (ledger, about))),
+            settled=self._reasons_of(groups, about),
             told=told.why_now,
             delivered=self._tries(began_at, len(step.delivered)),
             answered=() if status is None else (self._answer(began_at, status),),
+            remediated=remediated,
+            gates=gates,
             alerts=told.alerts,
             jobs=tuple(jobs),
-            incidents=tuple(dict.fromkeys(filter(None, [incident.id if incident else "", *heard]))),
+            incidents=tuple(dict.fromkeys(filter(None, [about, *heard]))),
             groups=groups,
-            silence=self._silence if "silence" in step.act else "",
+            silence=silence,
             seconds=time.monotonic() - began,
             trouble=(*trouble, *told.trouble),
         )
@@ -163,19 +196,11 @@ class StoryTeller:
         if hasattr(self._people, step.act):
             status: int = getattr(self._people, step.act)()
             return status
-        if step.act == "silence":
-            match: Mapping[str, str] = {"endpoint": step.about.endpoint}
-            until = self._player.now + _SILENCE
-            self._silence = self._acts.silence(match, until, "ana", "crane works", _ORIGIN).id
-        elif step.act == "end_silence":
-            self._acts.end_silence(self._silence, "ana", _ORIGIN)
-        elif step.act == "acknowledge":
-            incident = self._incident(step.about)
-            assert incident is not None, f"{step.about} was never seen"
-            self._acts.acknowledge(incident.id, "ben", _ORIGIN)
-        else:
-            raise ValueError(f"the story knows no act {step.act}")
-        return None
+        for doer in (self._operators, self._harbour):
+            if hasattr(doer, step.act):
+                getattr(doer, step.act)(step.about)
+                return None
+        raise ValueError(f"the story knows no act {step.act}")
 
     def _tries(self, since: float, expected: int) -> tuple[str, ...]:
         """Each try over a channel of the policy, by channel, then in order."""
@@ -186,6 +211,8 @@ class StoryTeller:
                 for line in self._log_of("DeliverLogGroup", since)
                 if str(line.get("message", "")).startswith("delivery ")
                 and "/" in str(line.get("channel", ""))
+                # no try: an older message of the same thread is on its way, as it happens
+                and line["reason"] != Reason.WAITING_FOR_DELIVERY
             ]
 
         # the log of an invocation may be written after its message left the queue
@@ -209,22 +236,20 @@ class StoryTeller:
         if waited < asked:
             yield f"{trouble.channel} asked for {asked:g} s and was tried again after {waited:.1f} s"
 
-    def _incident(self, about: About) -> Incident | None:
-        ledger = self._acts.incidents.ledger(_scope(about).ledger_id)
-        for incident in ledger.incidents.values() if ledger else ():
-            names = {incident.subject.feature or "", incident.subject.metric or ""} - {""}
-            if incident.check == about.check and (names == {about.subject} or not about.subject):
-                return incident
-        return None
+    def _reasons_of(self, subjects: Sequence[str], about: str) -> tuple[str, ...]:
+        return tuple(
+            reason
+            for subject in dict.fromkeys(subjects)
+            for reason in self._reasons(subject, about)
+        )
 
-    def _reasons(self, subjects: Sequence[str], about: str) -> tuple[str, ...]:
-        """Reasons of new audit entries of ledgers, groups or silences, as far as they are about one thing."""
+    def _reasons(self, subject: str, about: str) -> tuple[str, ...]:
+        """Reasons of new audit entries of a ledger, group or silence, as far as they are about one thing."""
         entries: list[AuditEntry] = []
-        for subject in dict.fromkeys(subjects):
-            for entry in self._acts.incidents.audit(subject, _NEWEST):
-                if f"{subject}|{entry.id}" not in self._seen:
-                    self._seen.add(f"{subject}|{entry.id}")
-                    entries.append(entry)
+        for entry in self._acts.incidents.audit(subject, _NEWEST):
+            if f"{subject}|{entry.id}" not in self._seen:
+                self._seen.add(f"{subject}|{entry.id}")
+                entries.append(entry)
         return tuple(
             decision.reason.value
             for entry in sorted(entries, key=lambda entry: entry.at)
@@ -236,21 +261,18 @@ class StoryTeller:
 @contextmanager
 def story_teller(cloud: LocalCloud, player: Player) -> Iterator[StoryTeller]:
     """Put the story's policy into the cloud; acts reach the cloud as long as the context lasts."""
-    store_policy(cloud, POLICY.read_text(encoding="utf-8"), POLICY.name)
     settings = settings_from(cloud.variables("OnDue"))
     with cloud.in_environment(), receiving(cloud) as receivers:
         # with the computer's time, as OnJobFinished: what was decided first has to look earlier
-        yield StoryTeller(cloud, player, build_acts(settings), receivers)
+        operators = Operators(cloud, player, build_acts(settings), build_remediation_acts(settings))
+        operators.push(POLICY.read_text(encoding="utf-8"))
+        yield StoryTeller(cloud, player, operators, receivers)
 
 
-def _scope(about: About) -> Scope:
-    return Scope(
-        account=ACCOUNT,
-        region=REGION,
-        endpoint=about.endpoint,
-        schedule=schedule_of(about.endpoint, about.monitor),
-        monitor=MonitorKind(about.monitor),
-    )
+def _incidents_of(detail: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The incidents that an event tells of; one about a remediation has only their ids."""
+    for one in detail["incidents"]:
+        yield one if isinstance(one, Mapping) else {"id": one}
 
 
 def _listed(reasons: Sequence[str]) -> str:

@@ -10,12 +10,15 @@ import pytest
 from guiderail.model.outcome import Direction
 from guiderail.model.policy import (
     BROKEN_RUN_HIDES_THE_REST,
+    ActionKind,
+    Cause,
     Channel,
     ChannelKind,
     DeliveryTerms,
     Effect,
     EscalationStep,
     FeatureGroup,
+    GuardRails,
     Inhibition,
     Layer,
     LifeCycle,
@@ -23,12 +26,15 @@ from guiderail.model.policy import (
     Policy,
     RateLimit,
     Receiver,
+    RemediationAction,
+    RemediationMode,
     Replies,
     Route,
     Rule,
     RunsNeeded,
     Severity,
     Upstream,
+    Verification,
     WeeklyHours,
 )
 from guiderail_cli.policy_file import compile_policy
@@ -115,6 +121,28 @@ upstream: {endpoints: 4, within: 2h}
 incidents: {resolve_after: 3, reopen_within: 2d, flap_changes: 6, flap_window: 12h, worse_by: 2}
 delivery: {attempts: 3, give_up_after: 10m, breaker_failures: 2, breaker_pause: 1m, link_life: 1d}
 replies: {allowed: ["slack:T0123/*", "link:mail of the night"]}
+remediations:
+  retrain:
+    retrain:
+      pipeline: "{endpoint}-retrain"
+      parameters: {InputData: "{report_uri}", Epochs: 5}
+      wait_for_model: true
+    mode: ask
+    causes: [quality, drift]
+    approvers: ["slack:T0123/*", "arn:aws:iam::*"]
+    four_eyes: true
+    approval_life: 12h
+    cooldown: 0s
+    attempts: 2
+    cost: 12.50
+    time_out: 8h
+    verify: {clean_runs: 2, within: 3d, baseline: false}
+guard_rails:
+  per_hour: 1
+  per_day: unlimited
+  cost_per_month: 500
+  targets_at_once: 3
+  freezes: nights
 """
 
 
@@ -287,6 +315,95 @@ def test_a_whole_policy() -> None:
             link_life=86400.0,
         ),
         replies=Replies(allowed=("slack:T0123/*", "link:mail of the night")),
+        remediations={
+            "retrain": RemediationAction(
+                name="retrain",
+                kind=ActionKind.RETRAIN,
+                line=78,
+                mode=RemediationMode.ASK,
+                parameters={
+                    "pipeline": "{endpoint}-retrain",
+                    "parameters": {"InputData": "{report_uri}", "Epochs": "5"},
+                    "wait_for_model": True,
+                    "wait_for_endpoint": False,
+                },
+                causes=(Cause.QUALITY, Cause.DRIFT),
+                approvers=("slack:T0123/*", "arn:aws:iam::*"),
+                four_eyes=True,
+                approval_life=43200.0,
+                cooldown=0.0,
+                attempts=2,
+                cost=12.5,
+                time_out=28800.0,
+                verification=Verification(clean_runs=2, within=259200.0, baseline=False),
+            )
+        },
+        guard_rails=GuardRails(
+            per_hour=1,
+            per_day=None,
+            per_month=60,
+            cost_per_month=500.0,
+            targets_at_once=3,
+            freezes=("nights",),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "parameters"),
+    [
+        (
+            "retrain: {pipeline: a}",
+            {
+                "pipeline": "a",
+                "parameters": {},
+                "wait_for_model": False,
+                "wait_for_endpoint": False,
+            },
+        ),
+        (
+            "reingest: {feature_group: a, source: 's3://lake/'}",
+            {"feature_group": "a", "source": "s3://lake/", "format": "auto"},
+        ),
+        (
+            "reingest: {feature_group: a, source: 's3://lake/', features: '{features}', rate: 50, "
+            "from: '{window_start}', until: 2026-12-01T00:00:00Z, rejects: 's3://lake/no'}",
+            {
+                "feature_group": "a",
+                "source": "s3://lake/",
+                "format": "auto",
+                "features": ["{features}"],
+                "from": "{window_start}",
+                "until": "2026-12-01T00:00:00Z",
+                "rate": 50.0,
+                "rejects": "s3://lake/no",
+            },
+        ),
+        (
+            "rebaseline: {dataset: 's3://lake/', volume_gb: 50}",
+            {"schedule": "{schedule}", "dataset": "s3://lake/", "volume_gb": 50},
+        ),
+        ("rollback: {}", {"endpoint": "{endpoint}"}),
+        ("pause: {}", {"schedule": "{schedule}"}),
+        ("resume: {schedule: a}", {"schedule": "a"}),
+        ("run_now: {}", {"schedule": "{schedule}"}),
+        (
+            "invoke: {target: 'arn:aws:lambda:eu-west-1:123456789012:function:f', payload: {a: [1]}}",
+            {
+                "target": "arn:aws:lambda:eu-west-1:123456789012:function:f",
+                "payload": {"a": ["1"]},
+                "wait": True,
+            },
+        ),
+        ("ticket: {}", {}),
+    ],
+)
+def test_parameters_of_actions(action: str, parameters: dict[str, object]) -> None:
+    text = f"version: 1\nremediations: {{fix: {{{action}}}}}\n"
+    policy = compile_policy(text, "p.yaml", NOW).policy
+    assert policy
+    assert policy.remediations["fix"] == RemediationAction(
+        name="fix", kind=ActionKind(action.split(":")[0]), line=2, parameters=parameters
     )
 
 
@@ -342,6 +459,12 @@ _KEYS = [
     "name",
     "endpoint",
     "for",
+    "remediations",
+    "retrain",
+    "invoke",
+    "payload",
+    "guard_rails",
+    "freezes",
 ]
 _VALUES = st.recursive(
     st.sampled_from(["1", "a", "2 of 3", "'*'", "~", "[]", "{}", "5m", "true"]),

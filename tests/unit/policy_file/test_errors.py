@@ -24,6 +24,10 @@ def rule(match: str = "{endpoint: loans}", set_: str = "{severity: info}", name:
     return f"rules:\n  - name: {name}\n    match: {match}\n    set: {set_}\n"
 
 
+def action(text: str, more: str = "") -> str:
+    return f"remediations:\n  fix: {{{text}}}\ndefaults: {{remediation: fix}}\n{more}"
+
+
 def channel(text: str) -> str:
     return f"receivers: {{default: {{\n channels: [\n   {'':3}{text}]}}}}\n"
 
@@ -139,6 +143,58 @@ WRONG = [
     ("delivery: {breaker_failures: 0}", 2, 30, "delivery.breaker_failures", "out of range", "at least 1"),
     ("delivery: {link_life: 1m}", 2, 23, "delivery.link_life", "shorter than 5m", "at least 5m"),
     ("replies: {allowed: [U012]}", 2, 21, "replies.allowed[0]", "matches nobody", "slack:<team>"),
+    ("defaults: {remediation: retrian}\nremediations: {retrain: {ticket: {}}}", 2, 25, "defaults.remediation", "the remediation retrian is not declared", "Did you mean retrain?"),
+    ("remediations: [{name: a}]", 2, 15, "remediations", "a list is not a mapping", "indented"),
+    ("guardrails: {}", 2, 1, "guardrails", "not known", "Did you mean guard_rails?"),
+    (action("mode: ask"), 3, 8, "remediations.fix", "no action stands here", "retrain, reingest"),
+    (action("ticket: {}, pause: {}"), 3, 8, "remediations.fix", "pause and ticket in one entry", "a name of its own"),
+    (action("ticket: {}, mod: ask"), 3, 21, "remediations.fix.mod", "not known", "Did you mean mode?"),
+    (action("ticket: {}, schedule: a"), 3, 21, "remediations.fix.schedule", "not known", "Write schedule below rebaseline:"),
+    (action("retrian: {pipeline: a}"), 3, 9, "remediations.fix.retrian", "not known", "Did you mean retrain?"),
+    (action("ticket: {}, mode: manual"), 3, 27, "remediations.fix.mode", "manual is not known", "suggest, ask or auto"),
+    (action("ticket: {}, causes: qualty"), 3, 29, "remediations.fix.causes[0]", "qualty is not known", "quality?"),
+    (action("ticket: {}, causes: []"), 3, 29, "remediations.fix.causes", "list is empty", "remove"),
+    (action("ticket: {}, causes: [drift, bias], mode: auto"), 3, 37, "remediations.fix.causes[1]", "bias is for a human", "mode: ask"),
+    (action("ticket: {}, approvers: [bob]"), 3, 33, "remediations.fix.approvers[0]", "bob matches nobody", "or arn:"),
+    ("replies: {allowed: ['arn:*']}", 2, 21, "replies.allowed[0]", "matches nobody", "link:<channel>"),
+    (action("ticket: {}, cooldown: -1h"), 3, 31, "remediations.fix.cooldown", "-1h is no duration", "30s, 5m"),
+    (action("ticket: {}, cooldown: 31d"), 3, 31, "remediations.fix.cooldown", "longer than 30d", "at most 30d"),
+    (action("ticket: {}, approval_life: 1m"), 3, 36, "remediations.fix.approval_life", "shorter than 5m", "at least 5m"),
+    (action("ticket: {}, time_out: 15d"), 3, 31, "remediations.fix.time_out", "longer than 14d", "at most 14d"),
+    (action("ticket: {}, attempts: 0"), 3, 31, "remediations.fix.attempts", "out of range", "at least 1"),
+    (action("ticket: {}, cost: -1"), 3, 27, "remediations.fix.cost", "out of range", "at least 0"),
+    (action("ticket: {}, cost: $5"), 3, 27, "remediations.fix.cost", "$5 is no number", "0.25"),
+    (action("ticket: {}, verify: {clean_runs: 25}"), 3, 42, "remediations.fix.verify.clean_runs", "out of range", "at most 24"),
+    (action("ticket: {}, verify: {within: 1m}"), 3, 38, "remediations.fix.verify.within", "shorter than 5m", "at least 5m"),
+    (action("ticket: {a: b}"), 3, 18, "remediations.fix.ticket.a", "not known", ""),
+    (action("retrain: {}"), 3, 18, "remediations.fix.retrain.pipeline", "is missing", "Add pipeline:"),
+    (action("retrain: {pipeline: my pipeline}"), 3, 29, "remediations.fix.retrain.pipeline", "my pipeline is no pipeline", "or its ARN"),
+    (action("retrain: {pipeline: 'arn:aws:sagemaker:eu-west-1:1:pipeline/a'}"), 3, 29, "remediations.fix.retrain.pipeline", "is no pipeline", "or its ARN"),
+    (action("retrain: {pipeline: 'a-{endpiont}'}"), 3, 29, "remediations.fix.retrain.pipeline", "{endpiont} is no field", "Did you mean endpoint?"),
+    (action("retrain: {pipeline: a, parameters: {In: '{uri}'}}"), 3, 49, "remediations.fix.retrain.parameters.In", "{uri} is no field", "Known are endpoint, schedule"),
+    (action("retrain: {pipeline: a, parameters: {In: '{endpoint'}}"), 3, 49, "remediations.fix.retrain.parameters.In", "a brace without its other half", "{endpoint}"),
+    (action("retrain: {pipeline: a, parameters: {In: " + "a" * 1025 + "}}"), 3, 49, "remediations.fix.retrain.parameters.In", "1025 characters, the limit is 1024", "S3"),
+    (action("retrain: {pipeline: a, parameters: {my input: b}}"), 3, 55, "remediations.fix.retrain.parameters.my input", "no name of a parameter", "Letters"),
+    (action("retrain: {pipeline: a, wait_for_model: 1}"), 3, 48, "remediations.fix.retrain.wait_for_model", "neither true nor false", "true or false"),
+    (action("reingest: {feature_group: a, source: /lake}"), 3, 46, "remediations.fix.reingest.source", "/lake is no place in S3", "s3://bucket"),
+    (action("reingest: {feature_group: a, source: 's3://Lake/x'}"), 3, 46, "remediations.fix.reingest.source", "no place in S3", "s3://bucket"),
+    (action("reingest: {feature_group: a b, source: 's3://lake/'}"), 3, 35, "remediations.fix.reingest.feature_group", "a b is no feature group", "{feature_group}"),
+    (action("reingest: {feature_group: a, source: 's3://lake/', format: xml}"), 3, 68, "remediations.fix.reingest.format", "xml is not known", "auto, csv, parquet or jsonl"),
+    (action("reingest: {feature_group: a, source: 's3://lake/', rate: 0}"), 3, 66, "remediations.fix.reingest.rate", "out of range", "more than 0"),
+    (action("reingest: {feature_group: a, source: 's3://lake/', from: 2026-12-01}"), 3, 66, "remediations.fix.reingest.from", "has no zone", "{window_start}"),
+    (action("reingest: {feature_group: a, source: 's3://lake/', from: '{window_start}Z'}"), 3, 66, "remediations.fix.reingest.from", "more than one field", "{window_start}"),
+    (action("reingest: {feature_group: a, source: 's3://lake/', from: '2026-12-01T00:00:00Z', until: '2026-12-01T00:00:00+00:00'}"), 3, 97, "remediations.fix.reingest.until", "not later than from", "length"),
+    (action("rebaseline: {}"), 3, 21, "remediations.fix.rebaseline.dataset", "is missing", "Add dataset:"),
+    (action("rebaseline: {dataset: 's3://lake/'}, mode: auto"), 3, 52, "remediations.fix.mode", "is for a human", "mode: ask"),
+    (action("rebaseline: {dataset: 's3://lake/', output: 's3://lake/', instance_type: big}"), 3, 82, "remediations.fix.rebaseline.instance_type", "big is no instance type", "ml.m5.xlarge"),
+    (action("pause: {schedule: " + "a" * 64 + "}"), 3, 27, "remediations.fix.pause.schedule", "no name of SageMaker's", "up to 63"),
+    (action("invoke: {target: mend-loans}"), 3, 26, "remediations.fix.invoke.target", "no ARN of a Lambda function", "arn:aws:lambda"),
+    (action("invoke: {target: 'arn:aws:lambda:eu-west-1:123456789012:function:f', payload: {a: ['{x}']}}"), 3, 92, "remediations.fix.invoke.payload.a[0]", "{x} is no field", "Known are"),
+    ("guard_rails: {per_day: 0}", 2, 24, "guard_rails.per_day", "0 is out of range", "guiderail remediation stop"),
+    ("guard_rails: {per_day: none}", 2, 24, "guard_rails.per_day", "none is no limit", "or unlimited"),
+    ("guard_rails: {cost_per_month: 0}", 2, 31, "guard_rails.cost_per_month", "out of range", "more than 0"),
+    ("guard_rails: {targets_at_once: 0}", 2, 32, "guard_rails.targets_at_once", "out of range", "at least 1"),
+    ("guard_rails: {freezes: [relase]}\nhours: {release: {}}", 2, 25, "guard_rails.freezes[0]", "the window relase is not declared", "Did you mean release?"),
     ("version: 1", 2, 1, "version", "stands twice, first on line 1", "Keep one"),
     ("? {a: b}\n: c", 2, 3, "", "a key that is not text", "plain word"),
 ]  # fmt: skip
@@ -414,6 +470,57 @@ def test_the_warning_is_about_channels_that_show_ways_to_answer(kind: ChannelKin
     cloud.pass_time(seconds=1)
     (sent,) = cloud.sent_over("ops/channel")
     assert bool(sent.rendering.replies) == kind.takes_replies == (kind.value in ANSWERED)
+
+
+# --- remediations of no use
+
+
+OF_REMEDIATIONS = [
+    # what stands in the file, line and column, what is told, what to do
+    ("remediations: {spare: {ticket: {}}}", (2, 23), "no rule names spare", "remove it"),
+    (action("ticket: {}, mode: auto", "guard_rails: {per_hour: unlimited, per_day: unlimited, per_month: unlimited}"), (3, 27), "nothing limits how often", "other than unlimited"),
+    (action("ticket: {}, mode: auto, four_eyes: true"), (3, 27), "asks two people all the same", "mode: ask"),
+    (action("ticket: {}, cost: 5"), (3, 27), "nothing limits what remediations cost", "cost_per_month"),
+    (action("ticket: {}", "guard_rails: {cost_per_month: 5}"), (5, 31), "no remediation has a cost", "Estimate one"),
+    (action("retrain: {pipeline: a}, causes: [quality, broken_feed]"), (3, 51), "retrain on a broken feed", "Take it out"),
+    (action("ticket: {}, approvers: 'link:ops/*'"), (3, 32), "known as link:ops/*", "link:topic?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "place", "message", "remedy"), OF_REMEDIATIONS)
+def test_what_a_remediation_would_not_do(
+    text: str, place: tuple[int, int], message: str, remedy: str
+) -> None:
+    result = compiled(text)
+    assert result.policy
+    (problem,) = result.problems
+    assert problem.level is Level.WARNING
+    assert (problem.line, problem.column) == place
+    assert message in problem.message
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "retrain: {pipeline: 'arn:aws-cn:sagemaker:cn-north-1:123456789012:pipeline/loans-{endpoint}'}",
+        "retrain: {pipeline: '{endpoint}', parameters: {Empty: '', A_b-1: 'x {monitor} {account}'}}",
+        "reingest: {feature_group: '{feature_group}', source: '{report_uri}', features: '{features}'}",
+        "reingest: {feature_group: a, source: 's3://my.lake/{region}/', from: '{window_start}', until: '2026-12-01T00:00:00Z'}",
+        "rebaseline: {dataset: 's3://lake', output: 's3://lake/{schedule}/{remediation}', volume_gb: 100}",
+        "rollback: {}",
+        "rollback: {endpoint: loans, endpoint_config: loans-2}",
+        "resume: {schedule: '{schedule}-late'}",
+        "run_now: {}",
+        "invoke: {target: 'arn:aws:states:eu-west-1:123456789012:stateMachine:mend:live'}",
+        "invoke: {target: 'arn:aws:lambda:eu-west-1:123456789012:function:mend:$LATEST', wait: false, payload: {a: {b: [1, '{endpoint}', true]}}}",
+        "ticket: {}, causes: [bias], mode: ask",
+        "ticket: {}, approvers: ['*', 'arn:aws:sts::123456789012:assumed-role/ml/*']",
+        "ticket: {}, mode: auto",
+    ],
+)  # fmt: skip
+def test_remediations_of_use(text: str) -> None:
+    assert compiled(action(text)).problems == ()
 
 
 # --- names of anybody's

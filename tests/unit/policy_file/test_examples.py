@@ -20,11 +20,13 @@ from guiderail.reports.run_files import STATISTICS, Files, ParsedRun, parse_run
 from guiderail.services.judging import PolicyIndex, RunLabels, judge
 from guiderail.services.labels import route_named
 from guiderail.services.tightening import CANNOT_TIGHTEN, CHECKS_OF_MONITOR
+from guiderail.services.triage import cause_of
 from guiderail.services.upstream import UPSTREAM_CHECK
 from guiderail_cli.policy_file import compile_policy
 from guiderail_cli.policy_file.channels import KINDS, Channel
 from guiderail_cli.policy_file.models import PolicyFile, Settings
 from guiderail_cli.policy_file.receivers import fallbacks
+from guiderail_cli.policy_file.remediation_checks import what_happens
 
 from tests.builders import numerical, statistics
 from tests.fakes import ACCOUNT, REGION, Cloud, scope_of
@@ -37,7 +39,7 @@ Expected = dict[str, Any]
 
 
 def _examples() -> Iterator[Any]:
-    section = DOCUMENT.split("## Eleven examples\n")[1].split("\n## ")[0]
+    section = DOCUMENT.split("## Twelve examples\n")[1].split("\n## ")[0]
     for part in section.split("\n### ")[1:]:
         title, _, body = part.partition("\n")
         policy, happens = re.findall(r"```yaml\n(.*?)```", body, flags=re.S)
@@ -47,8 +49,8 @@ def _examples() -> Iterator[Any]:
 EXAMPLES = list(_examples())
 
 
-def test_there_are_eleven_examples() -> None:
-    assert [str(e.id).split(".")[0] for e in EXAMPLES] == [str(n) for n in range(1, 12)]
+def test_there_are_twelve_examples() -> None:
+    assert [str(e.id).split(".")[0] for e in EXAMPLES] == [str(n) for n in range(1, 13)]
 
 
 @pytest.mark.parametrize(("text", "happens"), EXAMPLES)
@@ -105,6 +107,7 @@ def _run(cloud: Cloud, policy: Policy, happens: Happens) -> None:
         assert reason.value == wanted["comes_to"]
         _expect_values(judgement, wanted)
         _expect_telling(cloud, policy, incident, wanted)
+        _expect_remediation(cloud, policy, incident, wanted)
 
 
 def _finding(monitor: MonitorKind, given: Expected) -> Finding:
@@ -175,6 +178,16 @@ def _expect_telling(cloud: Cloud, policy: Policy, incident: str, wanted: Expecte
     if to := wanted.get("escalates_to"):
         cloud.pass_time(minutes=31)
         assert to in {n.receiver for n in cloud.alerts}
+
+
+def _expect_remediation(cloud: Cloud, policy: Policy, incident: str, wanted: Expected) -> None:
+    opened = next((i for i in cloud.all_incidents() if i.id == incident), None)
+    name = opened.remediation if opened else ""
+    assert name == wanted.get("remediation", "")
+    if opened and name:
+        cause = cause_of((opened,))
+        mode, _ = what_happens(policy.remediations[name], cause)
+        assert (cause, mode or "blocked") == (wanted["cause"], wanted["mode"])
 
 
 def _told(cloud: Cloud, route: str) -> list[datetime]:

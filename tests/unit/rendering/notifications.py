@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from guiderail.model.message import (
+    INCIDENT_ANSWERS,
+    REMEDIATION_ANSWERS,
     Distribution,
     Facts,
     Link,
     MessageKind,
     Notification,
+    RemediationPart,
     Rendering,
     Reply,
     ReplyAction,
@@ -18,7 +21,8 @@ from guiderail.model.message import (
     RunPart,
 )
 from guiderail.model.outcome import Direction, Reason
-from guiderail.model.policy import Severity
+from guiderail.model.policy import ActionKind, Cause, RemediationMode, Severity
+from guiderail.model.remediation import Gate, GateAnswer, RemediationState
 from msgspec.structs import replace
 
 NOW = datetime(2026, 11, 23, 15, 5, tzinfo=UTC)
@@ -463,18 +467,291 @@ def huge() -> Notification:
     )
 
 
-def replies() -> tuple[Reply, ...]:
-    """One way to answer of each kind; the tokens are opaque."""
-    return tuple(
-        Reply(action=action, token=f"token{number}", url=f"{REPLY_URL}token{number}")
-        for number, action in enumerate(ReplyAction)
+REMEDIATION_ID = "20261123T150500-5c1fa2b3c4d5"
+
+
+def _gate(gate: Gate, text: str, reason: Reason = Reason.GATE_PASSED) -> GateAnswer:
+    return GateAnswer(gate=gate, passed=reason is Reason.GATE_PASSED, reason=reason, text=text)
+
+
+def _part() -> RemediationPart:
+    return RemediationPart(
+        id=REMEDIATION_ID,
+        action="retrain loans",
+        kind=ActionKind.RETRAIN,
+        mode=RemediationMode.ASK,
+        state=RemediationState.ASKED,
+        reason=Reason.REMEDIATION_ASKED,
+        target="endpoint/loan-risk-prod",
+        cause=Cause.QUALITY,
+        parameters=(
+            ("pipeline", "loans-retrain"),
+            ("parameters/InputData", "s3://loan-reports/monitoring/loan-risk-prod/2026/11/23/14"),
+            ("parameters/ApiKey", "(not shown)"),
+            ("wait_for_model", "yes"),
+        ),
+        cost=12.5,
+        gates=(
+            _gate(Gate.KILL_SWITCH, ""),
+            _gate(Gate.ACTION, "retrain endpoint/loan-risk-prod"),
+            _gate(Gate.INCIDENT, "1 of 1 still fire"),
+            _gate(Gate.CAUSE, "quality"),
+            _gate(Gate.FREEZE, ""),
+            _gate(Gate.ATTEMPTS, "0 of 1 attempts in this episode"),
+            _gate(Gate.COOLDOWN, "nothing was started on it within 31 days"),
+            _gate(Gate.BUDGET, "0 of 2 a hour, 1 of 6 a day, 4 of 60 a month"),
+            _gate(Gate.COST, "$50.00 spent + $12.50 of $500.00 a month, as estimated"),
+            _gate(Gate.BLAST_RADIUS, "0 other targets are under change, 2 may be at once"),
+            _gate(Gate.LOCK, ""),
+            _gate(Gate.MODE, "ask"),
+            _gate(Gate.APPROVAL, "nobody approved it yet", Reason.APPROVAL_NEEDED),
+        ),
+        expires_at=NOW + timedelta(days=1),
+        approvals_needed=2,
+        next_step="Approve or reject it",
+        command=f"guiderail remediation approve {REMEDIATION_ID}",
     )
 
 
-def answerable() -> Rendering:
-    """What most renderings are given: replies, no pictures, no raw values."""
-    return Rendering(replies=replies())
+def proposal() -> Notification:
+    """A remediation asks for approval."""
+    known = news()
+    title = "retrain loans asks for your approval: loan-risk-prod"
+    row = replace(
+        known.rows[0],
+        name="f1",
+        check="LessThanThreshold",
+        line="f1: LessThanThreshold: last observed 0.71, threshold 0.8; in 3 runs since 2026-11-23 09:05 UTC",
+        news=False,
+        facts=Facts(
+            observed=0.71,
+            threshold=0.8,
+            direction=Direction.BELOW,
+            trend=(0.83, 0.79, 0.74, 0.71),
+            first_seen=BEGAN,
+            times_seen=3,
+        ),
+    )
+    return replace(
+        known,
+        id="notification-" + "a3" * 20,
+        kind=MessageKind.PROPOSAL,
+        reasons=(Reason.REMEDIATION_ASKED,),
+        title=title,
+        subject=f"[Guiderail] {title}",
+        place="retrain endpoint/loan-risk-prod",
+        why=(
+            "Nothing stands in its way but a person's approval.",
+            "It starts if two people approve it by 2026-11-24 15:05 UTC; otherwise nothing happens.",
+            "Route loans sends it to loans-oncall.",
+        ),
+        rows=(row,),
+        more=0,
+        firing=1,
+        over=0,
+        hidden=(),
+        runs=(),
+        more_runs=0,
+        distributions=(),
+        remediation=_part(),
+        detail_type="RemediationRequested",
+        detail={},
+    )
 
+
+def blocked() -> Notification:
+    """A gate said no, and nothing more happens by itself."""
+    known = proposal()
+    title = "retrain loans is blocked by cause: loan-risk-prod"
+    no = "the cause is broken_feed; it may act on quality"
+    gates = tuple(
+        replace(answer, passed=False, reason=Reason.CAUSE_NOT_ELIGIBLE, text=no)
+        if answer.gate is Gate.CAUSE
+        else answer
+        for answer in _part().gates
+    )
+    return replace(
+        known,
+        id="notification-" + "b4" * 20,
+        reasons=(Reason.CAUSE_NOT_ELIGIBLE,),
+        title=title,
+        subject=f"[Guiderail] {title}",
+        why=(
+            "The likely cause is none that this action helps against.",
+            f"In its way: cause: {no}.",
+            "Route loans sends it to loans-oncall.",
+        ),
+        remediation=replace(
+            _part(),
+            mode=RemediationMode.AUTO,
+            state=RemediationState.BLOCKED,
+            reason=Reason.CAUSE_NOT_ELIGIBLE,
+            cause=Cause.BROKEN_FEED,
+            gates=gates,
+            expires_at=None,
+            approvals_needed=1,
+            next_step="Mend the cause first: this action does not, or would make it worse",
+            command="",
+        ),
+        detail_type="RemediationFinished",
+    )
+
+
+def not_proven() -> Notification:
+    """The action ended well, and the next run was no better."""
+    known = proposal()
+    title = "retrain loans is not proven to have helped: loan-risk-prod"
+    return replace(
+        known,
+        id="notification-" + "c5" * 20,
+        reasons=(Reason.BASELINE_STALE,),
+        title=title,
+        subject=f"[Guiderail] {title}",
+        why=(
+            "The baseline in use is not the deployed model's, so clean runs prove nothing.",
+            "Namely: the baseline in use is not the deployed model's: it was made for loan-risk/3.",
+            "Route loans sends it to loans-oncall.",
+        ),
+        remediation=replace(
+            _part(),
+            state=RemediationState.NOT_PROVEN,
+            reason=Reason.BASELINE_STALE,
+            gates=(*_part().gates[:-1], _gate(Gate.APPROVAL, "approved by two people")),
+            expires_at=None,
+            approvals=("slack:T0RISK/U0ANA", "email:bea@loans.example"),
+            handle="arn:aws:sagemaker:eu-west-1:123456789012:pipeline/loans-retrain/execution/x1y2z3",
+            result=(
+                (
+                    "model_package_arn",
+                    "arn:aws:sagemaker:eu-west-1:123456789012:model-package/loan-risk/4",
+                ),
+            ),
+            next_step=(
+                "Make a baseline of the deployed model and point the schedule at it: every later run is "
+                "compared with the wrong one until then. The incident stays open and nothing is tried a "
+                "second time by itself"
+            ),
+            command=f"guiderail remediation start {LEDGER}-aaaaaaaaaaaaaaaa --action 'retrain loans'",
+        ),
+        detail_type="RemediationFinished",
+    )
+
+
+def proven() -> Notification:
+    """It helped: only channels that keep an incident of their own are told."""
+    known = not_proven()
+    title = "retrain loans worked: loan-risk-prod"
+    assert known.remediation is not None
+    return replace(
+        known,
+        id="notification-" + "d6" * 20,
+        kind=MessageKind.REMEDIATION,
+        reasons=(Reason.REMEDIATION_PROVEN,),
+        title=title,
+        subject=f"[Guiderail] {title}",
+        why=(
+            "Clean runs after it prove that it helped.",
+            "Namely: clean runs came after it; the baseline is that of loan-risk/4.",
+            "Route loans sends it to loans-oncall.",
+        ),
+        rows=tuple(replace(row, state=RowState.OVER) for row in known.rows),
+        firing=0,
+        over=1,
+        remediation=replace(
+            known.remediation,
+            state=RemediationState.PROVEN,
+            reason=Reason.REMEDIATION_PROVEN,
+            next_step="",
+            command="",
+        ),
+    )
+
+
+def hostile_proposal(names: tuple[str, ...] = HOSTILE_NAMES) -> Notification:
+    """A proposal in which every text that an operator or a service may bring is one of ``names``."""
+    joined = " ".join(names)
+    return replace(
+        hostile(names),
+        id="notification-" + "e7" * 20,
+        kind=MessageKind.PROPOSAL,
+        title=f"{joined} asks for your approval: {joined}",
+        runs=(),
+        distributions=(),
+        remediation=replace(
+            _part(),
+            action=joined,
+            target=f"endpoint/{names[0]}",
+            parameters=tuple((name[:64], name) for name in names),
+            gates=tuple(
+                _gate(gate, names[number % len(names)], Reason.GATE_NOT_EVALUATED)
+                for number, gate in enumerate(Gate)
+            ),
+            approvals=names,
+            handle=names[0],
+            result=tuple((name[:64], name) for name in names),
+            next_step=joined,
+            command=f"guiderail remediation approve '{names[0]}'",
+        ),
+    )
+
+
+def huge_proposal() -> Notification:
+    """As much of everything as a proposal ever has."""
+    known = huge()
+    long = "as much as a gate ever says, " * 8
+    return replace(
+        known,
+        id="notification-" + "f8" * 20,
+        kind=MessageKind.PROPOSAL,
+        runs=(),
+        more_runs=0,
+        distributions=(),
+        remediation=replace(
+            _part(),
+            action="retrain_" * 12,
+            target="endpoint/" + "n" * 240,
+            parameters=tuple((f"parameter{number}.{'x' * 50}", "v" * 250) for number in range(21)),
+            gates=tuple(_gate(gate, long, Reason.GATE_NOT_EVALUATED) for gate in Gate),
+            approvals=("slack:T0RISK/U0ANA",) * 20,
+            handle="h" * 256,
+            result=tuple((f"result{number}", "w" * 250) for number in range(20)),
+            next_step="do this, " * 60,
+            command="guiderail remediation start " + "x" * 1200,
+        ),
+    )
+
+
+def replies(*actions: ReplyAction) -> tuple[Reply, ...]:
+    """One way to answer of each kind, by default those to incidents; the tokens are opaque."""
+    return tuple(
+        Reply(action=action, token=f"token{number}", url=f"{REPLY_URL}token{number}")
+        for number, action in enumerate(actions or INCIDENT_ANSWERS)
+    )
+
+
+def answerable(case: str = "news") -> Rendering:
+    """What most renderings are given: replies that fit, no pictures, no raw values."""
+    return fitting(CASES[case]())
+
+
+def fitting(notification: Notification) -> Rendering:
+    """The same for any notification."""
+    part = notification.remediation
+    if part is None:
+        return Rendering(replies=replies())
+    asks = part.state is RemediationState.ASKED
+    return Rendering(replies=replies(*REMEDIATION_ANSWERS)) if asks else Rendering()
+
+
+REMEDIATIONS = {
+    "proposal": proposal,
+    "blocked": blocked,
+    "not_proven": not_proven,
+    "proven": proven,
+    "hostile_proposal": hostile_proposal,
+    "huge_proposal": huge_proposal,
+}
+"""Those of a remediation's own."""
 
 CASES = {
     "news": news,
@@ -486,5 +763,6 @@ CASES = {
     "test_message": test_message,
     "hostile": hostile,
     "huge": huge,
+    **REMEDIATIONS,
 }
 """All of them by name, for parametrised tests."""

@@ -81,9 +81,20 @@ def _of_actions(elements: list[dict[str, Any]]) -> Iterator[str]:
         if button.get("style", "primary") not in ("primary", "danger"):
             yield f"style {button['style']}"
         yield from _of_object(button["text"], 75)
+        if "confirm" in button:
+            yield from _of_confirmation(button["confirm"])
         yield from _of_text("action_id", button["action_id"], 255)
         yield from _of_text("value", button.get("value", "-"), 2000)
         yield from _of_text("url", button.get("url", "-"), 3000)
+
+
+def _of_confirmation(asked: dict[str, Any]) -> Iterator[str]:
+    if set(asked) - {"style"} != {"title", "text", "confirm", "deny"}:
+        yield f"a confirmation of {sorted(asked)}"
+    for part, most in (("title", 100), ("text", 300), ("confirm", 30), ("deny", 30)):
+        if asked[part]["type"] != "plain_text":
+            yield f"{part} of a confirmation is plain text"
+        yield from _of_object(asked[part], most)
 
 
 def _of_object(text: dict[str, Any], most: int) -> Iterator[str]:

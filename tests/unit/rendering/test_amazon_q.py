@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ from tests.unit.rendering.notifications import (
     COMMAND,
     EPISODE,
     GROUP,
-    answerable,
     digest,
+    fitting,
     hostile,
+    hostile_proposal,
     huge,
     news,
     resolved,
@@ -71,7 +73,7 @@ MARKUP = re.compile(r"[<>*`~]|\]\(|@\w|(?<!\w)_|_(?!\w)|(?<!\w):[\w+-]+:")
 
 
 def rendered(notification: Notification) -> dict[str, Any]:
-    return amazon_q.render(notification, answerable())
+    return amazon_q.render(notification, fitting(notification))
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
@@ -86,10 +88,16 @@ def test_messages_have_the_documented_form(case: str) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(NAMES, min_size=1, max_size=6).map(tuple))
-@example(("WWW.[", "mailto:(x)", "a.(b)"))
-def test_no_name_becomes_markup_a_mention_or_a_link(names: tuple[str, ...]) -> None:
-    message = rendered(hostile(names))
+@given(
+    st.lists(NAMES, min_size=1, max_size=6).map(tuple),
+    st.sampled_from([hostile, hostile_proposal]),
+)
+@example(("WWW.[", "mailto:(x)", "a.(b)"), hostile)
+@example(("WWW.[", "mailto:(x)", "a.(b)"), hostile_proposal)
+def test_no_name_becomes_markup_a_mention_or_a_link(
+    names: tuple[str, ...], made: Callable[[tuple[str, ...]], Notification]
+) -> None:
+    message = rendered(made(names))
     Draft202012Validator(SCHEMA).validate(message)
     content = message["content"]
     steps = [step for step in content["nextSteps"] if not re.fullmatch("`guiderail [^`]*`", step)]

@@ -6,6 +6,7 @@ import email
 import email.policy
 import html
 import re
+from collections.abc import Callable
 from email.message import EmailMessage
 from html.parser import HTMLParser
 
@@ -23,8 +24,9 @@ from tests.unit.rendering.notifications import (
     COMMAND,
     GROUP,
     RUNBOOK,
-    answerable,
+    fitting,
     hostile,
+    hostile_proposal,
     huge,
     news,
     replies,
@@ -87,7 +89,7 @@ def ours(notification: Notification) -> set[str]:
 
 
 def rendered(notification: Notification, pictures: tuple[Picture, ...] = ()) -> EmailContent:
-    return html_email.render(notification, replace(answerable(), pictures=pictures))
+    return html_email.render(notification, replace(fitting(notification), pictures=pictures))
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
@@ -110,10 +112,15 @@ def test_html_is_whole_and_loads_nothing(case: str) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(NAMES, min_size=1, max_size=6).map(tuple))
-def test_no_name_becomes_a_tag_an_attribute_or_a_link(names: tuple[str, ...]) -> None:
-    known = hostile(names)
-    page, plain = Page(rendered(known).html), Page(rendered(hostile(("name",))).html)
+@given(
+    st.lists(NAMES, min_size=1, max_size=6).map(tuple),
+    st.sampled_from([hostile, hostile_proposal]),
+)
+def test_no_name_becomes_a_tag_an_attribute_or_a_link(
+    names: tuple[str, ...], made: Callable[[tuple[str, ...]], Notification]
+) -> None:
+    known = made(names)
+    page, plain = Page(rendered(known).html), Page(rendered(made(("name",))).html)
     assert page.is_whole()
     assert set(page.tags) <= TAGS and page.attributes <= plain.attributes
     assert set(page.links) <= ours(known) - {RUNBOOK}

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from guiderail.model.message import Distribution, MessageKind, Rendering
+from guiderail.model.message import Distribution, MessageKind, Rendering, Thread
 from guiderail.model.policy import Severity
 from guiderail.rendering import jsm
 from hypothesis import given, settings
@@ -44,14 +44,14 @@ def check(call: jsm.JsmCall) -> None:
 
 @CASES
 def test_golden(case: str) -> None:
-    made = to_builtins(jsm.render(notifications.CASES[case](), notifications.answerable()))
+    made = to_builtins(jsm.render(notifications.CASES[case](), notifications.answerable(case)))
     compare("jsm", f"{case}.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
 
 
 @CASES
 @pytest.mark.parametrize("shown", [False, True])
 def test_schema_and_limits(case: str, shown: bool) -> None:
-    rendering = replace(notifications.answerable(), show_values=shown, note="n" * 5000)
+    rendering = replace(notifications.answerable(case), show_values=shown, note="n" * 5000)
     check(jsm.render(notifications.CASES[case](), rendering))
 
 
@@ -162,3 +162,6 @@ _NAMES = st.one_of(st.sampled_from(notifications.HOSTILE_NAMES), st.text(max_siz
 def test_no_name_is_more_than_a_name(names: list[str], kind: MessageKind) -> None:
     hostile = replace(notifications.hostile(tuple(names)), kind=kind, listed=tuple(names))
     check(jsm.render(hostile, replace(notifications.answerable(), note=names[0])))
+    proposal = notifications.hostile_proposal(tuple(names))
+    for thread in (None, Thread()):
+        check(jsm.render(proposal, Rendering(note=names[0], thread=thread)))

@@ -40,7 +40,7 @@ def check(notification: Any, event: dict[str, Any]) -> None:
 
 @CASES
 def test_golden(case: str) -> None:
-    made = pagerduty.render(notifications.CASES[case](), notifications.answerable())
+    made = pagerduty.render(notifications.CASES[case](), notifications.answerable(case))
     compare("pagerduty", f"{case}.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -48,7 +48,7 @@ def test_golden(case: str) -> None:
 @pytest.mark.parametrize("shown", [False, True])
 def test_schema_and_limits(case: str, shown: bool) -> None:
     notification = notifications.CASES[case]()
-    rendering = replace(notifications.answerable(), show_values=shown, note="n" * 5000)
+    rendering = replace(notifications.answerable(case), show_values=shown, note="n" * 5000)
     check(notification, pagerduty.render(notification, rendering))
 
 
@@ -79,6 +79,18 @@ def test_a_remediation_is_a_change_that_wakes_nobody() -> None:
     assert event["payload"]["summary"].startswith("retraining started")
     answerable = pagerduty.render(notifications.remediation(), notifications.answerable())
     assert notifications.REPLY_URL not in json.dumps(answerable)
+
+
+@pytest.mark.parametrize("case", notifications.REMEDIATIONS)
+def test_what_is_said_of_a_remediation_is_a_change_too(case: str) -> None:
+    notification = notifications.CASES[case]()
+    event = pagerduty.render(notification, notifications.answerable(case))
+    assert pagerduty.path(notification) == "/v2/change/enqueue"
+    assert "event_action" not in event
+    details = event["payload"]["custom_details"]
+    assert details["what"] and details["gates"]
+    asks = "proposal" in case
+    assert (notifications.REPLY_URL in json.dumps(event["links"])) == asks
 
 
 def test_a_long_title_is_cut() -> None:
@@ -156,3 +168,5 @@ _NAMES = st.one_of(st.sampled_from(notifications.HOSTILE_NAMES), st.text(max_siz
 def test_no_name_breaks_an_event(names: list[str], kind: MessageKind) -> None:
     hostile = replace(notifications.hostile(tuple(names)), kind=kind, listed=tuple(names))
     check(hostile, pagerduty.render(hostile, replace(notifications.answerable(), note=names[0])))
+    proposal = notifications.hostile_proposal(tuple(names))
+    check(proposal, pagerduty.render(proposal, Rendering(note=names[0])))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
-from guiderail.model.message import Distribution, Rendering
+from guiderail.model.message import Distribution, Notification, Rendering
 from guiderail.rendering import plain_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,9 @@ from tests.unit.rendering.notifications import (
     RUNBOOK,
     answerable,
     digest,
+    fitting,
     hostile,
+    hostile_proposal,
     huge,
     news,
     test_message,
@@ -33,7 +36,7 @@ LONGEST_LINE = 998
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_messages_read_as_they_were_reviewed(case: str) -> None:
-    compare("plain_text", f"{case}.txt", plain_text.render(CASES[case](), answerable()))
+    compare("plain_text", f"{case}.txt", plain_text.render(CASES[case](), answerable(case)))
 
 
 def without_ours(text: str) -> str:
@@ -44,10 +47,22 @@ def without_ours(text: str) -> str:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(NAMES, min_size=1, max_size=6).map(tuple))
-def test_no_name_becomes_a_link_or_a_line(names: tuple[str, ...]) -> None:
-    text = plain_text.render(hostile(names), answerable())
-    plain = plain_text.render(hostile(tuple(f"name{names.index(n)}" for n in names)), answerable())
+@given(
+    st.lists(NAMES, min_size=1, max_size=6).map(tuple),
+    st.sampled_from([hostile, hostile_proposal]),
+)
+def test_no_name_becomes_a_link_or_a_line(
+    names: tuple[str, ...], made: Callable[[tuple[str, ...]], Notification]
+) -> None:
+    def rendered(notification: Notification) -> str:
+        # a command that may not be shown as it is takes its two lines with it
+        part = notification.remediation
+        without = replace(part, command="") if part else None
+        notification = replace(notification, remediation=without)
+        return plain_text.render(notification, fitting(notification))
+
+    text = rendered(made(names))
+    plain = rendered(made(tuple(f"name{names.index(n)}" for n in names)))
     assert not LINKED.search(without_ours(text))
     if all(names):
         assert text.count("\n") == plain.count("\n")
@@ -56,7 +71,7 @@ def test_no_name_becomes_a_link_or_a_line(names: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_lines_and_message_keep_to_their_limits(case: str) -> None:
-    text = plain_text.render(CASES[case](), answerable())
+    text = plain_text.render(CASES[case](), answerable(case))
     assert len(text.encode()) <= plain_text.MOST_BYTES
     for line in text.split("\n"):
         assert len(line.encode()) <= LONGEST_LINE or line.strip().startswith("aws ")

@@ -28,6 +28,8 @@ def messages(notification: Any, rendering: Rendering) -> list[slack.SlackMessage
         slack.root_message(notification, rendering),
         slack.webhook_message(notification, rendering),
     ]
+    if notification.remediation:
+        made.append(slack.remediation_message(notification, rendering))
     return [*made, reply] if reply else made
 
 
@@ -58,12 +60,14 @@ def check(notification: Any, rendering: Rendering) -> None:
 
 @CASES
 def test_golden(case: str) -> None:
-    notification, rendering = notifications.CASES[case](), notifications.answerable()
-    made = {
-        "root": slack.root_message(notification, rendering),
-        "reply": slack.thread_reply(notification, rendering),
-        "webhook": slack.webhook_message(notification, rendering),
-    }
+    notification, rendering = notifications.CASES[case](), notifications.answerable(case)
+    made: dict[str, slack.SlackMessage | None]
+    made = {"webhook": slack.webhook_message(notification, rendering)}
+    if notification.remediation:
+        made |= {"message": slack.remediation_message(notification, rendering)}
+    else:
+        reply = slack.thread_reply(notification, rendering)
+        made = {"root": slack.root_message(notification, rendering), "reply": reply, **made}
     text = json.dumps(to_builtins(made), indent=1, ensure_ascii=False)
     compare("slack", f"{case}.json", text + "\n")
 
@@ -71,7 +75,7 @@ def test_golden(case: str) -> None:
 @CASES
 @pytest.mark.parametrize("shown", [False, True])
 def test_limits(case: str, shown: bool) -> None:
-    rendering = replace(notifications.answerable(), show_values=shown, note="n" * 5000)
+    rendering = replace(notifications.answerable(case), show_values=shown, note="n" * 5000)
     check(notifications.CASES[case](), rendering)
 
 
@@ -95,6 +99,27 @@ def test_nothing_can_be_answered_when_it_is_over() -> None:
     assert "income · completeness_check · over · was 91.4%" in plain(message)
     over = slack.webhook_message(notifications.resolved(), notifications.answerable())
     assert "token0" not in json.dumps(over.blocks)
+
+
+def test_a_button_that_approves_asks_first() -> None:
+    notification = notifications.proposal()
+    message = slack.remediation_message(notification, notifications.answerable("proposal"))
+    approve, reject = buttons(message)
+    assert [b["action_id"] for b in (approve, reject)] == ["guiderail.approve", "guiderail.reject"]
+    assert [b["style"] for b in (approve, reject)] == ["primary", "danger"]
+    assert approve["confirm"]["title"]["text"] == "Approve retrain loans?"
+    said = approve["confirm"]["text"]["text"]
+    assert "retrain endpoint/loan-risk-prod" in said and "$12.50" in said
+    assert "nothing else is by itself" in reject["confirm"]["text"]["text"]
+    ordinary = buttons(slack.root_message(notifications.news(), notifications.answerable()))
+    assert not any("confirm" in button for button in ordinary)
+
+
+def test_a_proposal_is_seen_in_the_channel_and_what_asks_for_nothing_is_not() -> None:
+    loud = slack.remediation_message(notifications.blocked(), Rendering())
+    quiet = slack.remediation_message(notifications.proven(), Rendering())
+    assert (loud.broadcast, quiet.broadcast) == (True, False)
+    assert buttons(loud) == [] and buttons(quiet) == []
 
 
 def test_a_webhook_has_links_and_no_buttons() -> None:
@@ -174,13 +199,13 @@ def test_a_reply_tells_what_changed() -> None:
     ],
 )
 def test_a_reply_that_asks_for_nothing_stays_in_its_thread(case: str, said: str) -> None:
-    reply = slack.thread_reply(notifications.CASES[case](), notifications.answerable())
+    reply = slack.thread_reply(notifications.CASES[case](), notifications.answerable(case))
     assert reply is not None
     assert not reply.broadcast
     assert said in plain(reply)
 
 
-@pytest.mark.parametrize("case", ["digest", "test_message"])
+@pytest.mark.parametrize("case", ["digest", "test_message", "proposal", "proven"])
 def test_what_changes_no_incident_has_no_reply(case: str) -> None:
     notification = notifications.CASES[case]()
     assert slack.thread_reply(notification, notifications.answerable()) is None
@@ -227,3 +252,5 @@ _NAMES = st.one_of(
 def test_no_name_is_more_than_a_name(names: list[str], kind: MessageKind) -> None:
     hostile = replace(notifications.hostile(tuple(names)), kind=kind, listed=tuple(names))
     check(hostile, replace(notifications.answerable(), note=names[0], show_values=True))
+    proposal = notifications.hostile_proposal(tuple(names))
+    check(proposal, replace(notifications.fitting(proposal), note=names[0]))

@@ -75,14 +75,14 @@ def test_the_schema_refuses_what_is_no_card() -> None:
 
 @CASES
 def test_golden(case: str) -> None:
-    made = teams.render(notifications.CASES[case](), notifications.answerable())
+    made = teams.render(notifications.CASES[case](), notifications.answerable(case))
     compare("teams", f"{case}.json", json.dumps(made, indent=1, ensure_ascii=False) + "\n")
 
 
 @CASES
 @pytest.mark.parametrize("shown", [False, True])
 def test_schema_and_limits(case: str, shown: bool) -> None:
-    rendering = replace(notifications.answerable(), show_values=shown, note="n" * 5000)
+    rendering = replace(notifications.answerable(case), show_values=shown, note="n" * 5000)
     check(teams.render(notifications.CASES[case](), rendering))
 
 
@@ -177,3 +177,5 @@ _NAMES = st.one_of(
 def test_no_name_is_more_than_a_name(names: list[str], kind: MessageKind) -> None:
     hostile = replace(notifications.hostile(tuple(names)), kind=kind, listed=tuple(names))
     check(teams.render(hostile, replace(notifications.answerable(), note=names[0])))
+    proposal = notifications.hostile_proposal(tuple(names))
+    check(teams.render(proposal, replace(notifications.fitting(proposal), note=names[0])))

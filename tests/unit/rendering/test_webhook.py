@@ -52,14 +52,14 @@ STRICT = Draft202012Validator(strict(SCHEMA), format_checker=FormatChecker())
 
 @pytest.mark.parametrize("case", [case for case in notifications.CASES if case != "huge"])
 def test_golden(case: str) -> None:
-    body = body_of(notifications.CASES[case](), notifications.answerable())
+    body = body_of(notifications.CASES[case](), notifications.answerable(case))
     compare("webhook", f"{case}.json", json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
 
 @CASES
 @pytest.mark.parametrize("shown", [False, True])
 def test_schema(case: str, shown: bool) -> None:
-    rendering = replace(notifications.answerable(), show_values=shown, note="over the fallback")
+    rendering = replace(notifications.answerable(case), show_values=shown, note="over the fallback")
     body = body_of(notifications.CASES[case](), rendering)
     Draft202012Validator.check_schema(SCHEMA)
     assert [error.message for error in STRICT.iter_errors(body)] == []
@@ -175,3 +175,5 @@ def test_any_name_is_valid_json(names: list[str]) -> None:
     body = body_of(notifications.hostile(tuple(names)), notifications.answerable())
     assert STRICT.is_valid(body)
     assert [row["name"] for row in body["rows"]] == names
+    proposal = notifications.hostile_proposal(tuple(names))
+    assert STRICT.is_valid(body_of(proposal, notifications.fitting(proposal)))

@@ -12,7 +12,12 @@ from typing import Any
 import botocore.session
 import msgspec
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    ParamValidationError,
+)
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.parsers import ResponseParserError
 
@@ -32,11 +37,13 @@ SERVICES = (
     "lambda",
     "s3",
     "sagemaker",
+    "sagemaker-featurestore-runtime",
     "secretsmanager",
     "sesv2",
     "sns",
     "sqs",
     "ssm",
+    "stepfunctions",
 )
 """Services that the adapters make clients of."""
 
@@ -45,10 +52,25 @@ ONE_TRY = (10.0, 1)
 so the outbox decides on that, not botocore."""
 
 _DENIED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "Forbidden", "403", "UnrecognizedClientException"}
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AccessForbidden",
+        "Forbidden",
+        "403",
+        "UnrecognizedClientException",
+    }
 )
 _GONE = frozenset(
-    {"NoSuchKey", "NoSuchBucket", "ResourceNotFound", "ResourceNotFoundException", "404"}
+    {
+        "NoSuchKey",
+        "NoSuchBucket",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+        "ExecutionDoesNotExist",
+        "StateMachineDoesNotExist",
+        "404",
+    }
 )
 _THERE_ALREADY = frozenset({"ConditionalCheckFailedException", "ExecutionAlreadyExists"})
 _SLOW_DOWN = frozenset(
@@ -167,6 +189,9 @@ def translated(what: str) -> Iterator[None]:
     except ResponseParserError as exc:
         # a gateway's page in place of an answer; the text holds all of it
         raise UnavailableError(f"{what}: the answer is not AWS's own") from exc
+    except ParamValidationError as exc:
+        # nothing was called, and never will be with these
+        raise RejectedRequestError(f"{what}: {exc}") from exc
     except (HTTPClientError, BotoCoreError) as exc:
         raise UnavailableError(f"{what}: {exc}") from exc
 

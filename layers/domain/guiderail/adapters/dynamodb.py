@@ -32,6 +32,7 @@ from typing import Any
 import msgspec
 
 from guiderail.adapters.dynamo_deliveries import audit_item, digest_key, outgoing_actions
+from guiderail.adapters.dynamo_remediations import remediation_actions, wake_action
 from guiderail.adapters.dynamo_table import (
     FAILED_CONDITION,
     Item,
@@ -55,7 +56,8 @@ from guiderail.model.notice import (
 )
 from guiderail.model.outcome import Outcome
 from guiderail.model.record import RunRecord
-from guiderail.ports import MOST_DUE, Due
+from guiderail.model.remediation import Remediation
+from guiderail.ports import MOST_DUE, Due, Wake
 from guiderail.services.alerting import recorded_values
 
 INDEX = "ByListing"
@@ -149,6 +151,8 @@ class DynamoIncidents:
         sources: Sequence[InhibitionSource] | None,
         notices: Sequence[Notice],
         audit: AuditEntry,
+        requests: Sequence[Remediation] = (),
+        wakes: Sequence[Wake] = (),
     ) -> bool:
         """Record a run with all that follows from it: one TransactWriteItems."""
         what = f"record {record.run.key}"
@@ -164,6 +168,9 @@ class DynamoIncidents:
             }
         }
         actions = [run, *self._ledger_actions(ledger, sources, notices, audit)]
+        for request in requests:
+            actions += remediation_actions(self._table, None, request, self._audit_days)
+        actions += [wake_action(self._table, wake) for wake in wakes]
         cancelled = self._table.transact(what, actions)
         if cancelled and cancelled[0] == FAILED_CONDITION:
             return False

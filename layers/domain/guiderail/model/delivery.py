@@ -115,7 +115,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplyToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a token may do, kept under its SHA-256; it does it once and until ``expires_at``."""
+    """What a token may do, kept under its SHA-256; it does it once and until ``expires_at``.
+
+    ``remediation`` is what it approves or rejects; empty where it answers to incidents.
+    """
 
     digest: str
     action: ReplyAction
@@ -126,6 +129,7 @@ class ReplyToken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     channel: str
     title: str
     expires_at: datetime
+    remediation: str = ""
     used_at: datetime | None = None
     used_by: str = ""
 

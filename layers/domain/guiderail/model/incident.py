@@ -102,6 +102,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         groups: Group ids, with the name of the route of each; kept until it opens again.
         folded: Whether its groups know it only as one of many.
         members: Of an upstream incident: ids of the incidents that it stands for.
+        remediated_by: Id of the remediation that is at it, or was last.
+        verify_from: While it is verified: runs whose data begins before this prove nothing.
     """
 
     id: str
@@ -139,15 +141,21 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     groups: dict[str, str] = {}
     folded: bool = False
     members: tuple[str, ...] = ()
+    remediated_by: str = ""
+    verify_from: datetime | None = None
 
 
 class LedgerRun(msgspec.Struct, frozen=True):
-    """A run that the ledger has seen; ``stamp`` orders runs: milliseconds of the job's end."""
+    """A run that the ledger has seen; ``stamp`` orders runs: milliseconds of the job's end.
+
+    ``data_from`` is where its data begins, in milliseconds; 0 where nobody knows.
+    """
 
     stamp: int
     key: str
     outcome: Outcome
     judged: bool
+    data_from: int = 0
 
 
 class Sighting(msgspec.Struct, frozen=True):

@@ -13,14 +13,16 @@ from typing import Any
 import msgspec
 
 from guiderail.model.outcome import Direction, Reason
-from guiderail.model.policy import Severity
+from guiderail.model.policy import ActionKind, Cause, RemediationMode, Severity
+from guiderail.model.remediation import GateAnswer, RemediationState
 
 
 class MessageKind(StrEnum):
     """What a notification does to what people, or their incident tools, know of its group.
 
     ``acknowledged`` and ``remediation`` change what is known without asking anybody to act: only
-    channels that keep an incident of their own are given them.
+    channels that keep an incident of their own are given them. ``proposal`` asks people to decide on a
+    remediation, or tells them that nothing more happens by itself.
     """
 
     NEWS = "news"
@@ -28,6 +30,7 @@ class MessageKind(StrEnum):
     RESOLVED = "resolved"
     ACKNOWLEDGED = "acknowledged"
     REMEDIATION = "remediation"
+    PROPOSAL = "proposal"
     DIGEST = "digest"
     TEST = "test"
 
@@ -118,6 +121,40 @@ class RunPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     links: tuple[Link, ...] = ()
 
 
+class RemediationPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a notification says of one remediation.
+
+    Attributes:
+        parameters: What the action is given, by name; what looks like a secret is not in it.
+        cost: Estimate for it, US dollars; 0 where the policy has none.
+        approvals: Who approved it so far.
+        approvals_needed: How many people have to.
+        handle: What the action made: an ARN or a name.
+        result: What it left, by name.
+        next_step: What a person has to do now; empty if nothing.
+        command: Shell command that does that.
+    """
+
+    id: str
+    action: str
+    kind: ActionKind
+    mode: RemediationMode
+    state: RemediationState
+    reason: Reason
+    target: str
+    cause: Cause | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
+    cost: float = 0.0
+    gates: tuple[GateAnswer, ...] = ()
+    expires_at: datetime | None = None
+    approvals: tuple[str, ...] = ()
+    approvals_needed: int = 1
+    handle: str = ""
+    result: tuple[tuple[str, str], ...] = ()
+    next_step: str = ""
+    command: str = ""
+
+
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     """Baseline and current distribution of one feature over the same buckets, as shares of rows (0 to 1).
 
@@ -150,6 +187,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         detail: What the bus carries.
         fingerprint: Labels that the group's incidents have in common; a silence of it matches these.
         listed: Of a digest: subjects of the notifications that it stands for.
+        remediation: What it is about if not the incidents themselves; it then changes nothing of what
+            tools of others know of these, and has the number of the group's newest message.
     """
 
     id: str
@@ -178,6 +217,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     fingerprint: dict[str, str] = {}
     distributions: tuple[Distribution, ...] = ()
     listed: tuple[str, ...] = ()
+    remediation: RemediationPart | None = None
     detail_type: str = ""
     attributes: dict[str, str] = {}
     detail: dict[str, Any] = {}
@@ -192,7 +232,22 @@ class ReplyAction(StrEnum):
     SILENCE_7D = "silence_7d"
     ASSIGN = "assign"
     NOISE = "noise"
+    APPROVE = "approve"
+    REJECT = "reject"
 
+
+INCIDENT_ANSWERS = (
+    ReplyAction.ACKNOWLEDGE,
+    ReplyAction.SILENCE_1H,
+    ReplyAction.SILENCE_24H,
+    ReplyAction.SILENCE_7D,
+    ReplyAction.ASSIGN,
+    ReplyAction.NOISE,
+)
+"""What can be answered to incidents."""
+
+REMEDIATION_ANSWERS = (ReplyAction.APPROVE, ReplyAction.REJECT)
+"""What can be answered to a remediation that asks for approval."""
 
 REPLY_LABELS = {
     ReplyAction.ACKNOWLEDGE: "Acknowledge",
@@ -201,6 +256,8 @@ REPLY_LABELS = {
     ReplyAction.SILENCE_7D: "Silence 7 d",
     ReplyAction.ASSIGN: "Assign",
     ReplyAction.NOISE: "This is noise",
+    ReplyAction.APPROVE: "Approve",
+    ReplyAction.REJECT: "Reject",
 }
 
 

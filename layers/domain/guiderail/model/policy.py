@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -298,6 +299,104 @@ class Replies(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     allowed: tuple[str, ...] = ()
 
 
+class RemediationMode(StrEnum):
+    """How far Guiderail goes by itself, from least to most."""
+
+    SUGGEST = "suggest"
+    ASK = "ask"
+    AUTO = "auto"
+
+
+class ActionKind(StrEnum):
+    """What a remediation does."""
+
+    RETRAIN = "retrain"
+    REINGEST = "reingest"
+    REBASELINE = "rebaseline"
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RUN_NOW = "run_now"
+    INVOKE = "invoke"
+    TICKET = "ticket"
+
+
+class Cause(StrEnum):
+    """What most likely is wrong, by all that fires on an endpoint; the first that applies.
+
+    ``broken_run``: the monitor's own run or report cannot be trusted. ``broken_feed``: types,
+    completeness, columns. ``bias`` is for a human. ``quality``: the model got worse. ``drift``: inputs or
+    attributions moved while quality holds, as far as anybody measures it. ``unknown``: none of these.
+    """
+
+    BROKEN_RUN = "broken_run"
+    BROKEN_FEED = "broken_feed"
+    BIAS = "bias"
+    UNKNOWN = "unknown"
+    QUALITY = "quality"
+    DRIFT = "drift"
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What proves a remediation: so many clean runs in a row within some seconds of its end.
+
+    ``baseline``: whether the baseline in use must belong to the deployed model.
+    """
+
+    clean_runs: int = 1
+    within: float = 93600.0
+    baseline: bool = True
+
+
+class RemediationAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry of ``remediations``; times in seconds, money in US dollars.
+
+    Attributes:
+        parameters: What the kind takes, by name; texts may hold ``{fields}`` of the incident.
+        causes: For which causes it may act; empty: those of its kind.
+        approvers: Globs over people as in ``replies.allowed``; empty: whoever may answer.
+        four_eyes: Whether two people have to be for it; who started it by hand counts as one.
+        approval_life: How long it may be approved.
+        cooldown: How long after a start nothing is started again on the same target.
+        attempts: Automatic starts for one episode of an incident.
+        cost: Estimate for one start.
+        time_out: After which an action that has not ended is taken as failed.
+    """
+
+    name: str
+    kind: ActionKind
+    line: int = 0
+    mode: RemediationMode = RemediationMode.SUGGEST
+    parameters: dict[str, Any] = {}
+    causes: tuple[Cause, ...] = ()
+    approvers: tuple[str, ...] = ()
+    four_eyes: bool = False
+    approval_life: float = 86400.0
+    cooldown: float = 21600.0
+    attempts: int = 1
+    cost: float = 0.0
+    time_out: float = 21600.0
+    verification: Verification = Verification()
+
+
+class GuardRails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What holds for all remediations together.
+
+    Attributes:
+        per_hour, per_day, per_month: Starts within the last 3,600 s, 86,400 s and 30 days; None: no limit.
+        cost_per_month: Sum of estimated costs within the last 30 days, US dollars.
+        targets_at_once: Targets that may be under change at the same time.
+        freezes: Names of ``hours`` in which nothing is started by itself or approved.
+    """
+
+    per_hour: int | None = 2
+    per_day: int | None = 6
+    per_month: int | None = 60
+    cost_per_month: float | None = None
+    targets_at_once: int = 2
+    freezes: tuple[str, ...] = ()
+
+
 UNHEALTHY_CHECKS = (
     "failed", "stopped", "no_data", "no_ground_truth", "too_few_rows", "degenerate", "unreadable",
 )  # fmt: skip
@@ -342,6 +441,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     receivers: dict[str, Receiver] = {}
     delivery: DeliveryTerms = DeliveryTerms()
     replies: Replies = Replies()
+    remediations: dict[str, RemediationAction] = {}
+    guard_rails: GuardRails = GuardRails()
 
 
 class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from guiderail.model.message import MessageKind, Notification, Rendering, Row, R
 from guiderail.rendering import plain_text
 from guiderail.rendering.escaping import clipped, copyable, defanged, safe_link
 from guiderail.rendering.measured import explain, measured, moment
+from guiderail.rendering.remediations import command_of, facts_of, gates_in_short
 from guiderail.rendering.wording import cut
 
 # lengths of ours, below what chats show at once: the guide's tables name none
@@ -88,6 +89,8 @@ def chat_text(text: str, most: int = _LONGEST_LINE) -> str:
 def _title(notification: Notification) -> str:
     test = "TEST: " if notification.kind is MessageKind.TEST else ""
     severity = "resolved" if _is_over(notification) else notification.severity.value
+    if notification.remediation is not None:
+        severity = notification.remediation.state.value.replace("_", " ")
     return clipped(f"{test}{severity}: {chat_text(notification.title)}", LONGEST_TITLE)
 
 
@@ -104,6 +107,11 @@ def _description(notification: Notification, rendering: Rendering) -> Iterator[s
         yield f"Note: {chat_text(rendering.note)}"
     if notification.owner:
         yield f"Owner: {chat_text(notification.owner, 200)}"
+    if part := notification.remediation:
+        yield ""
+        yield f"*Remediation {chat_text(part.action, 200)}*"
+        yield from (f"{label}: {chat_text(said)}" for label, said in facts_of(part))
+        yield from (f"- {chat_text(line)}" for line in gates_in_short(part))
     if notification.rows:
         yield ""
         yield f"*{plain_text.rows_heading(notification)}*"
@@ -167,6 +175,8 @@ def _steps(notification: Notification, rendering: Rendering) -> Iterator[str]:
         if safe_link(reply.url):
             yield f"{reply.label}: {reply.url}"
     command = copyable(notification.runs[-1].command) if notification.runs else ""
+    if notification.remediation is not None:
+        command = command_of(notification.remediation)
     if command and not _NOT_IN_CODE.search(command):
         yield f"`{command}`"
     if explained := explain(notification):

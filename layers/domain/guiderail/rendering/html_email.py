@@ -25,6 +25,7 @@ from guiderail.model.message import (
     RunPart,
 )
 from guiderail.model.policy import Severity
+from guiderail.model.remediation import RemediationState
 from guiderail.rendering import plain_text
 from guiderail.rendering.escaping import (
     clipped,
@@ -34,6 +35,7 @@ from guiderail.rendering.escaping import (
     safe_link,
 )
 from guiderail.rendering.measured import explain, measured, moment, shares
+from guiderail.rendering.remediations import command_of, facts_of, gate_lines, words
 from guiderail.rendering.wording import figure
 
 MOST_BYTES = 90_000
@@ -57,6 +59,15 @@ _COLOURS = {
 }
 _OVER = "#1a7338"
 
+_STATE_COLOURS = {
+    RemediationState.ASKED: _COLOURS[Severity.INFO],
+    RemediationState.SUGGESTED: _COLOURS[Severity.INFO],
+    RemediationState.FAILED: _COLOURS[Severity.ERROR],
+    RemediationState.NOT_PROVEN: _COLOURS[Severity.ERROR],
+    RemediationState.RECORDED: _OVER,
+    RemediationState.PROVEN: _OVER,
+}
+
 _STYLE = """
 :root{color-scheme:light dark;supported-color-schemes:light dark}
 @media (prefers-color-scheme:dark){
@@ -67,6 +78,7 @@ _STYLE = """
 .card pre{background:#14171a!important}.line{border-color:#3b4249!important}
 }
 """
+_FIRST = (ReplyAction.ACKNOWLEDGE, ReplyAction.APPROVE)
 _FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _WRAP = "overflow-wrap:anywhere;word-break:break-word"
 _BOX = 'role="presentation" cellpadding="0" cellspacing="0" border="0" width="100%"'
@@ -180,9 +192,11 @@ def _page(
     end = f"{_footer(notification)}</td></tr></table>\n</td></tr></table>\n</body></html>\n"
     parts = [
         *_heading(notification, rendering),
+        *(_answers(rendering) if notification.remediation else ()),
+        *_remediation(notification),
         *_rows(notification),
         *_listed(notification),
-        *_answers(rendering),
+        *(() if notification.remediation else _answers(rendering)),
         *_charts(notification, rendering, pictures),
         *_hidden(notification),
         *_runs(notification),
@@ -207,6 +221,10 @@ def _heading(notification: Notification, rendering: Rendering) -> Iterator[str]:
     badge = _badge("resolved", _OVER) if is_over else _badge(severity.value, _COLOURS[severity])
     if notification.kind is MessageKind.TEST:
         badge = _badge("TEST", _COLOURS[Severity.INFO])
+    if notification.remediation is not None:
+        state = notification.remediation.state
+        colour = _STATE_COLOURS.get(state, _COLOURS[Severity.WARNING])
+        badge = _badge(words(state), colour)
     yield (
         f'<div style="margin:0 0 8px">{badge} <span class="faint" style="color:#59636e">'
         f"{plain_text.standing(notification)} &middot; {moment(notification.made_at)}</span></div>\n"
@@ -230,6 +248,17 @@ def _heading(notification: Notification, rendering: Rendering) -> Iterator[str]:
         facts.append(("Runbook", _text(notification.runbook)))
     if facts:
         yield _facts(facts)
+
+
+def _remediation(notification: Notification) -> Iterator[str]:
+    part = notification.remediation
+    if part is None:
+        return
+    facts = [(label, _text(phrase)) for label, phrase in facts_of(part)]
+    yield _heading_of(f"Remediation {clipped(part.action, 256)}") + _facts(facts)
+    yield _command(command_of(part))
+    if part.gates:
+        yield _heading_of("What its gates said") + _lines(_text(line) for line in gate_lines(part))
 
 
 def _rows(notification: Notification) -> Iterator[str]:
@@ -316,7 +345,7 @@ def _listed(notification: Notification) -> Iterator[str]:
 
 def _answers(rendering: Rendering) -> Iterator[str]:
     buttons = [
-        _button(safe_link(reply.url), reply.label, reply.action is ReplyAction.ACKNOWLEDGE)
+        _button(safe_link(reply.url), reply.label, reply.action in _FIRST)
         for reply in rendering.replies
         if safe_link(reply.url)
     ]

@@ -2,7 +2,8 @@
 
 An episode of a group is one alert there, found by its alias. Creating an alert whose alias is open counts it
 and pages nobody again; if somebody closed it by hand meanwhile, it opens anew, which a note would not do. So
-news and repeats create, and what was done about it is a note.
+news and repeats create, and what was done about it is a note. So is what is said of a remediation; where
+there is no alert yet that a note could go to, a proposal is an alert of its own.
 
 Sources: Atlassian developer documentation, "JSM ops, Integration events" (paths, header, fields); Opsgenie
 documentation, "Alert API" and "Alerts and alert fields" (lengths). Message and description may be shown as
@@ -21,6 +22,7 @@ from guiderail.model.message import MessageKind, Notification, Rendering
 from guiderail.model.policy import Severity
 from guiderail.rendering.escaping import clipped, copyable, defanged, safe_link
 from guiderail.rendering.measured import explain, run_line, shares
+from guiderail.rendering.remediations import command_of, facts_of, gate_lines
 
 MOST_MESSAGE = 130
 MOST_ALIAS = 512
@@ -54,6 +56,8 @@ class JsmCall(msgspec.Struct, frozen=True, kw_only=True):
 
 def render(notification: Notification, rendering: Rendering) -> JsmCall:
     """The call that tells JSM of a notification."""
+    if notification.remediation is not None and rendering.thread is not None:
+        return _on_alert(notification, "notes")
     match notification.kind:
         case MessageKind.ACKNOWLEDGED:
             return _on_alert(notification, "acknowledge")
@@ -65,10 +69,10 @@ def render(notification: Notification, rendering: Rendering) -> JsmCall:
             return JsmCall(path="/v2/alerts", body=_alert(notification, rendering))
 
 
-def alias(notification: Notification) -> str:
-    """The same for all messages of an episode; a test or a digest has one of its own."""
+def alias(notification: Notification, *, own: bool = False) -> str:
+    """The same for all messages of an episode; a test, a digest, or what is to be, has one of its own."""
     n = notification
-    own = n.kind in (MessageKind.TEST, MessageKind.DIGEST)
+    own = own or n.kind in (MessageKind.TEST, MessageKind.DIGEST)
     name = n.id if own else f"{n.group}#{n.episode}"
     return "guiderail-" + hashlib.sha256(name.encode()).hexdigest()[:32]
 
@@ -83,7 +87,7 @@ def _on_alert(n: Notification, verb: str) -> JsmCall:
 
 def _note(n: Notification) -> str:
     retraining = n.runs[-1].retraining if n.kind is MessageKind.REMEDIATION and n.runs else ()
-    lines = (_line(line) for line in (n.title, *n.why, *retraining))
+    lines = (_line(line) for line in (n.title, *n.why, *_remediation(n), *retraining))
     return clipped("\n".join(line for line in lines if line), MOST_NOTE) or SOURCE
 
 
@@ -91,7 +95,7 @@ def _alert(n: Notification, rendering: Rendering) -> dict[str, Any]:
     title = _text(n.title) or SOURCE
     return {
         "message": clipped(f"TEST: {title}" if n.kind is MessageKind.TEST else title, MOST_MESSAGE),
-        "alias": alias(n),
+        "alias": alias(n, own=n.remediation is not None),
         "description": clipped("\n".join(_description(n, rendering)), MOST_DESCRIPTION),
         "priority": _PRIORITIES[n.severity],
         "tags": list(_tags(n)),
@@ -107,7 +111,7 @@ def _description(n: Notification, rendering: Rendering) -> Iterator[str]:
         yield "This is a TEST: nothing is wrong. Close it when you have seen it."
     if rendering.note:
         yield _line(rendering.note)
-    yield from (_line(line) for line in n.why)
+    yield from (_line(line) for line in (*n.why, *_remediation(n)))
     yield from _part("Incidents", (row.line for row in n.rows), n.more)
     yield from _part("Messages held back", n.listed)
     yield from _part("Not shown", n.hidden)
@@ -120,6 +124,18 @@ def _description(n: Notification, rendering: Rendering) -> Iterator[str]:
     for run in n.runs[-1:]:
         yield ""
         yield from (_line(line) for line in run.retraining[:_MOST_LINES])
+
+
+def _remediation(n: Notification) -> Iterator[str]:
+    part = n.remediation
+    if part is None:
+        return
+    yield from (f"{label}: {said}" for label, said in facts_of(part))
+    yield from gate_lines(part)
+    if part.next_step:
+        yield f"Next step: {part.next_step}"
+    if command := command_of(part):
+        yield f"Command: {command}"
 
 
 def _part(label: str, texts: Iterable[str], more: int = 0) -> Iterator[str]:

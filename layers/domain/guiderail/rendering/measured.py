@@ -131,7 +131,9 @@ def run_line(run: RunPart) -> str:
 
 
 def explain(notification: Notification) -> str:
-    """The command that says all that is known of a group; empty for what is of no group."""
+    """The command that says all that is known of a group or remediation; empty for what is of neither."""
+    if notification.remediation is not None:
+        return f"guiderail remediation show {cut(notification.remediation.id, 100)}"
     if notification.kind in (MessageKind.TEST, MessageKind.DIGEST):
         return ""
     return f"guiderail explain {cut(notification.group, 100)}"

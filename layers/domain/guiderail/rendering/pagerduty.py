@@ -14,6 +14,7 @@ from typing import Any
 from guiderail.model.message import MessageKind, Notification, Rendering
 from guiderail.rendering.escaping import clipped, defanged, safe_link
 from guiderail.rendering.measured import explain, run_line, shares
+from guiderail.rendering.remediations import command_of, facts_of, gate_lines
 
 EVENT_PATH = "/v2/enqueue"
 CHANGE_PATH = "/v2/change/enqueue"
@@ -30,13 +31,13 @@ _ACTIONS = {MessageKind.ACKNOWLEDGED: "acknowledge", MessageKind.RESOLVED: "reso
 
 
 def path(notification: Notification) -> str:
-    """Where the event goes: a remediation is a change, which asks nobody to act."""
-    return CHANGE_PATH if notification.kind is MessageKind.REMEDIATION else EVENT_PATH
+    """Where the event goes: a remediation is a change, which pages nobody; its incident does."""
+    return CHANGE_PATH if _is_change(notification) else EVENT_PATH
 
 
 def render(notification: Notification, rendering: Rendering) -> dict[str, Any]:
     """The event without its routing key."""
-    if notification.kind is MessageKind.REMEDIATION:
+    if _is_change(notification):
         return _change(notification, rendering)
     event: dict[str, Any] = {
         "event_action": _ACTIONS.get(notification.kind, "trigger"),
@@ -50,6 +51,10 @@ def render(notification: Notification, rendering: Rendering) -> dict[str, Any]:
         "payload": _payload(notification, rendering),
         "links": list(_links(notification, rendering)),
     }
+
+
+def _is_change(notification: Notification) -> bool:
+    return notification.kind is MessageKind.REMEDIATION or notification.remediation is not None
 
 
 def dedup_key(notification: Notification) -> str:
@@ -102,6 +107,7 @@ def _details(n: Notification, rendering: Rendering) -> dict[str, Any]:
     details: dict[str, Any] = {
         "test": "nothing is wrong" if n.kind is MessageKind.TEST else "",
         "why": _lines(n.why),
+        **_remediation(n),
         "firing": n.firing,
         "over": n.over,
         "incidents": _lines([row.line for row in n.rows], n.more),
@@ -120,6 +126,19 @@ def _details(n: Notification, rendering: Rendering) -> dict[str, Any]:
         "note": clipped(defanged(rendering.note), _LINE),
     }
     return {name: value for name, value in details.items() if value}
+
+
+def _remediation(n: Notification) -> dict[str, Any]:
+    part = n.remediation
+    if part is None:
+        return {}
+    return {
+        "remediation": clipped(defanged(part.action), _LINE),
+        "what": _lines(f"{label}: {said}" for label, said in facts_of(part)),
+        "gates": _lines(gate_lines(part)),
+        "next step": clipped(defanged(part.next_step), _LINE),
+        "command": command_of(part),
+    }
 
 
 def _lines(texts: Any, more: int = 0) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from guiderail.model.message import MessageKind, Notification, Rendering, Row, RunPart
 from guiderail.rendering.escaping import clipped, clipped_bytes, copyable, defanged, safe_link
 from guiderail.rendering.measured import explain, measured, moment, shares
+from guiderail.rendering.remediations import command_of, facts_of, gate_lines
 from guiderail.rendering.wording import cut
 
 MOST_BYTES = 100_000
@@ -42,9 +43,11 @@ def render(notification: Notification, rendering: Rendering) -> str:
     """The message as plain text of at most ``MOST_BYTES`` bytes of UTF-8."""
     body = [
         *_heading(notification, rendering),
+        *(_answers(notification, rendering) if notification.remediation else ()),
+        *_remediation(notification),
         *_rows(notification),
         *_listed(notification),
-        *_answers(notification, rendering),
+        *(() if notification.remediation else _answers(notification, rendering)),
         *_hidden(notification),
         *_distributions(notification, rendering),
         *_runs(notification),
@@ -84,6 +87,8 @@ def rows_heading(notification: Notification) -> str:
     """What the list of incidents is headed with."""
     if notification.kind is MessageKind.TEST:
         return "An incident looks like this"
+    if notification.remediation is not None:
+        return "What it is for"
     return "What is wrong, worst first" if notification.firing else "What is over"
 
 
@@ -103,7 +108,9 @@ def row_state(row: Row) -> str:
 
 
 def next_step(notification: Notification) -> str:
-    """What the newest run suggests: what a reader wants to know first."""
+    """What the newest run suggests, or a remediation needs: what a reader wants to know first."""
+    if notification.remediation is not None:
+        return notification.remediation.next_step
     return notification.runs[-1].likely_cause if notification.runs else ""
 
 
@@ -145,6 +152,21 @@ def _answers(notification: Notification, rendering: Rendering) -> Iterator[str]:
         yield from _begin("Answer (each link works once, and asks before it does anything)")
         for reply in replies:
             yield f"{reply.label + ':':<{_LABEL}}{reply.url}"
+
+
+def _remediation(notification: Notification) -> Iterator[str]:
+    part = notification.remediation
+    if part is None:
+        return
+    yield from _begin(f"Remediation {clipped(defanged(part.action), 256)}")
+    for label, phrase in facts_of(part):
+        yield _fact(label, phrase)
+    if command := command_of(part):
+        yield _fact("Command", "").rstrip()
+        yield f"  {command}"
+    if part.gates:
+        yield from _begin("What its gates said")
+        yield from (_safe(f"- {line}") for line in gate_lines(part))
 
 
 def _rows(notification: Notification) -> Iterator[str]:

@@ -16,9 +16,10 @@ from hashlib import sha256
 import msgspec
 
 from guiderail.model.delivery import ReplyToken
-from guiderail.model.message import REPLY_LABELS, ReplyAction
+from guiderail.model.message import REPLY_LABELS, RemediationPart, ReplyAction
 from guiderail.model.outcome import Reason
 from guiderail.rendering.escaping import clipped, visible
+from guiderail.rendering.remediations import facts_of, gate_lines
 
 SAID_LIMIT = 200
 """Characters of what a person writes into a field."""
@@ -76,6 +77,8 @@ _ASKED = {
     ReplyAction.SILENCE_7D: "Silence this for 7 days?",
     ReplyAction.ASSIGN: "Assign this to somebody?",
     ReplyAction.NOISE: "Call this noise?",
+    ReplyAction.APPROVE: "Approve this remediation?",
+    ReplyAction.REJECT: "Reject this remediation?",
 }
 
 _DONE = {
@@ -85,6 +88,8 @@ _DONE = {
     ReplyAction.SILENCE_7D: "Silenced for 7 days",
     ReplyAction.ASSIGN: "Assigned",
     ReplyAction.NOISE: "Kept as noise",
+    ReplyAction.APPROVE: "Approved",
+    ReplyAction.REJECT: "Rejected",
 }
 
 _EFFECTS = {
@@ -99,7 +104,14 @@ _EFFECTS = {
         "Your word is kept with what was measured, so that a backtest of the policy can use it. Nothing "
         "is silenced or closed."
     ),
+    ReplyAction.APPROVE: "Its gates are asked again, and if they let it pass it starts at once.",
+    ReplyAction.REJECT: (
+        "It is not done, and nothing else is done by itself. The incidents stay as they are."
+    ),
 }
+
+_UNDECIDED = {ReplyAction.APPROVE: "Not approved", ReplyAction.REJECT: "Not rejected"}
+"""What is said above the reason why a remediation could not be decided."""
 
 _REFUSED = {
     Reason.REPLY_UNKNOWN: (
@@ -137,6 +149,8 @@ def heading_of(reason: Reason, action: ReplyAction | None = None) -> str:
     """What came of an answer, in a few words."""
     if reason is Reason.REPLY_DONE and action is not None:
         return _DONE[action]
+    if reason is Reason.REPLY_REFUSED and action in _UNDECIDED:
+        return _UNDECIDED[action]
     return _REFUSED[reason][0]
 
 
@@ -147,13 +161,25 @@ def explanation_of(reason: Reason, token: ReplyToken | None = None) -> str:
             f"It was used on {moment(token.used_at)} by {visible(token.used_by)}; "
             "it works only once, and nothing was done now."
         )
+    if token is not None and token.remediation and reason is Reason.REPLY_EXPIRED:
+        return f"It could be decided until {moment(token.expires_at)}. Nothing was done now."
+    if token is not None and token.remediation and reason is Reason.REPLY_FORBIDDEN:
+        return "The policy does not list you among those who approve this remediation."
     if token is not None and reason is Reason.REPLY_EXPIRED:
         return f"It worked until {moment(token.expires_at)}. {_REFUSED[reason][1]}"
     return _REFUSED[reason][1]
 
 
-def confirmation(token: ReplyToken, now: datetime, complaint: str = "") -> str:
-    """The page that asks before anything is done; ``complaint`` says why it asks again."""
+def confirmation(
+    token: ReplyToken,
+    now: datetime,
+    complaint: str = "",
+    remediation: RemediationPart | None = None,
+) -> str:
+    """The page that asks before anything is done; ``complaint`` says why it asks again.
+
+    ``remediation`` is what would be approved or rejected, as it stands now.
+    """
     action = token.action
     parts = [f"<h1>{_text(_ASKED[action])}</h1>", _about(token)]
     if action in SILENCES:
@@ -165,6 +191,8 @@ def confirmation(token: ReplyToken, now: datetime, complaint: str = "") -> str:
         parts.append(_labels(token))
     else:
         parts.append(f"<p>{_text(_EFFECTS[action])}</p>")
+    if remediation is not None:
+        parts.append(_remediation(remediation))
     if complaint:
         parts.append(f'<p class="alert" role="alert">{_text(complaint)}</p>')
     parts.append('<form method="post" accept-charset="utf-8">')
@@ -245,6 +273,14 @@ def _about(token: ReplyToken) -> str:
 def _labels(token: ReplyToken) -> str:
     pairs = (f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in sorted(token.labels.items()))
     return f"<dl>{''.join(pairs)}</dl>" if token.labels else ""
+
+
+def _remediation(part: RemediationPart) -> str:
+    """What will be done, in full: whoever presses the button has read it."""
+    pairs = (f"<dt>{_text(label)}</dt><dd>{_text(said)}</dd>" for label, said in facts_of(part))
+    gates = tuple(gate_lines(part))
+    heading = "<h2>What its gates said</h2>" if gates else ""
+    return f"<h2>{_text(part.action)}</h2><dl>{''.join(pairs)}</dl>{heading}{_listed(gates)}"
 
 
 def _listed(lines: tuple[str, ...]) -> str:

@@ -8,6 +8,9 @@ reference, and of what the whole message may hold, which is not documented (slac
 The bot has one message per incident: ``root_message`` says how it stands now and is updated in place,
 ``thread_reply`` tells in its thread what changed. An incoming webhook can neither update nor be sure that
 its app takes button presses, so ``webhook_message`` has links to the reply pages instead of buttons.
+
+What is said of a remediation is one message of its own, ``remediation_message``: a reply in the incident's
+thread where there is one. It never becomes a root, which updates would take the buttons from.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from guiderail.model.message import (
     MessageKind,
     Notification,
+    RemediationPart,
     Rendering,
     Reply,
     ReplyAction,
@@ -28,8 +33,10 @@ from guiderail.model.message import (
     RowState,
 )
 from guiderail.model.policy import Severity
+from guiderail.model.remediation import RemediationState
 from guiderail.rendering.escaping import copyable, defanged, safe_link
 from guiderail.rendering.measured import explain, headline, measured, moment, run_line, shares
+from guiderail.rendering.remediations import command_of, facts_of, gates_in_short, summary_of
 from guiderail.rendering.wording import figure
 
 MOST_CHARACTERS = 12_000
@@ -52,6 +59,12 @@ _MARKS = {
     Severity.WARNING: "🟡",
     Severity.ERROR: "🟠",
     Severity.CRITICAL: "🔴",
+}
+_REMEDIATION_MARKS = {
+    RemediationState.ASKED: "🛠",
+    RemediationState.SUGGESTED: "🛠",
+    RemediationState.RECORDED: "✅",
+    RemediationState.PROVEN: "✅",
 }
 _STATE_MARKS = {RowState.OVER: "✅", RowState.ACKNOWLEDGED: "👤", RowState.FLAPPING: "🔁"}
 
@@ -83,10 +96,16 @@ def webhook_message(notification: Notification, rendering: Rendering) -> SlackMe
     return _fitting(notification, rendering, list(_reply_links(notification, rendering)))
 
 
+def remediation_message(notification: Notification, rendering: Rendering) -> SlackMessage:
+    """What is said of a remediation, with buttons while it asks for approval."""
+    message = _fitting(notification, rendering, list(_buttons(notification, rendering)))
+    return replace(message, broadcast=notification.kind is MessageKind.PROPOSAL)
+
+
 def thread_reply(notification: Notification, rendering: Rendering) -> SlackMessage | None:
-    """What this message changes; None for a digest or a test, which change no incident."""
+    """What this message changes; None for what changes no incident: a digest, a test, a remediation's own."""
     n = notification
-    if n.kind in (MessageKind.DIGEST, MessageKind.TEST):
+    if n.kind in (MessageKind.DIGEST, MessageKind.TEST) or n.remediation is not None:
         return None
     changed = [row for row in n.rows if row.news or row.state is RowState.OVER]
     shown = changed[:5]
@@ -130,6 +149,10 @@ def _blocks(
         yield _section(defanged(rendering.note), 500)
     if n.why:
         yield _section("\n".join(_cut(defanged(line), 300) for line in n.why[:4]), 1000)
+    if n.remediation is not None:
+        yield from _remediation(n.remediation)
+        # the thread has them in full
+        in_full = 0
     for position, row in enumerate(n.rows[:most_rows]):
         yield _row(row, position < in_full)
     if more := n.more + sum(row.count for row in n.rows[most_rows:]):
@@ -153,6 +176,18 @@ def _blocks(
         yield {"type": "section", "text": _links_text(links)}
 
 
+def _remediation(part: RemediationPart) -> Iterator[Block]:
+    facts = [f"{label}: {_cut(defanged(said), 300)}" for label, said in facts_of(part)]
+    if part.next_step:
+        facts.append(f"Next step: {_cut(defanged(part.next_step), 400)}")
+    yield _section("\n".join(facts), 2000)
+    lines = [_cut(defanged(line), 300) for line in gates_in_short(part)]
+    if lines:
+        yield _section("\n".join(["Gates", *(f"• {line}" for line in lines)]), 2000)
+    if command := command_of(part):
+        yield _section(f"Command\n{command}")
+
+
 def _standing(n: Notification) -> str:
     is_test = n.kind is MessageKind.TEST
     parts = ["A TEST: nothing is wrong" if is_test else f"{n.firing} firing"]
@@ -170,6 +205,8 @@ def _heading(n: Notification) -> str:
         return f"🧪 TEST · {title}"
     if n.kind is MessageKind.RESOLVED:
         return f"✅ {title}"
+    if n.remediation is not None:
+        return f"{_REMEDIATION_MARKS.get(n.remediation.state, '🛑')} {title}"
     return f"{_MARKS[n.severity]} {n.severity.upper()} · {title}"
 
 
@@ -263,19 +300,38 @@ def _answerable(n: Notification, rendering: Rendering) -> tuple[Reply, ...]:
 def _buttons(n: Notification, rendering: Rendering) -> Iterator[Block]:
     replies = _answerable(n, rendering)
     if replies:
-        yield {"type": "actions", "elements": [_button(reply) for reply in replies]}
+        yield {"type": "actions", "elements": [_button(reply, n) for reply in replies]}
 
 
-def _button(reply: Reply) -> Block:
+def _button(reply: Reply, n: Notification) -> Block:
     button: Block = {
         "type": "button",
         "text": _plain(reply.label, _BUTTON),
         "action_id": ACTION_PREFIX + reply.action.value,
         "value": reply.token,
     }
-    if reply.action is ReplyAction.ACKNOWLEDGE:
+    if reply.action in (ReplyAction.ACKNOWLEDGE, ReplyAction.APPROVE):
         button["style"] = "primary"
+    if reply.action is ReplyAction.REJECT:
+        button["style"] = "danger"
+    if n.remediation is not None:
+        button["confirm"] = _confirmation(reply, n.remediation)
     return button
+
+
+def _confirmation(reply: Reply, part: RemediationPart) -> Block:
+    """Asks before a button does anything (docs.slack.dev, "Confirmation dialog object": its lengths)."""
+    if reply.action is ReplyAction.REJECT:
+        said = "It is not done, and nothing else is by itself."
+    else:
+        said = f"{_cut(defanged(summary_of(part)), 200)}. It starts if its gates still let it pass."
+    return {
+        "title": _plain(f"{reply.label} {_cut(defanged(part.action), 80)}?", 100),
+        "text": _plain(said, 300),
+        "confirm": _plain(reply.label, 30),
+        "deny": _plain("Not now", 30),
+        "style": "danger" if reply.action is ReplyAction.REJECT else "primary",
+    }
 
 
 def _reply_links(n: Notification, rendering: Rendering) -> Iterator[Block]:

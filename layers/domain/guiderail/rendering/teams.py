@@ -13,7 +13,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from guiderail.model.message import MessageKind, Notification, Rendering, Row, RowState
+from guiderail.model.message import (
+    MessageKind,
+    Notification,
+    RemediationPart,
+    Rendering,
+    Row,
+    RowState,
+)
 from guiderail.model.policy import Severity
 from guiderail.rendering.escaping import clipped, copyable, defanged, safe_link
 from guiderail.rendering.measured import (
@@ -25,6 +32,7 @@ from guiderail.rendering.measured import (
     shares,
     threshold,
 )
+from guiderail.rendering.remediations import command_of, facts_of, gates_in_short
 from guiderail.rendering.wording import figure
 
 MOST_BYTES = 27_000
@@ -101,6 +109,8 @@ def _elements(
         yield _lines([rendering.note])
     if n.why:
         yield _lines(n.why[:4])
+    if n.remediation is not None:
+        yield from _remediation(n.remediation)
     shown = n.rows[:most_rows]
     if shown:
         yield _table(shown)
@@ -127,8 +137,25 @@ def _elements(
     yield _footer(n)
 
 
+def _remediation(part: RemediationPart) -> Iterator[Element]:
+    for label, said in facts_of(part):
+        yield _rich([_run_of_text(f"{label}: ", bold=True), _run_of_text(said)])
+    if part.next_step:
+        yield _rich([_run_of_text("Next step: ", bold=True), _run_of_text(part.next_step)])
+    if lines := [f"• {line}" for line in gates_in_short(part)]:
+        yield _lines(lines)
+    if command := command_of(part):
+        yield _command(command)
+
+
+def _command(command: str) -> Element:
+    return _rich([_unfunctional({"type": "TextRun", "text": command, "fontType": "Monospace"})])
+
+
 def _title(n: Notification) -> Element:
     style = "good" if n.kind is MessageKind.RESOLVED else _STYLES[n.severity]
+    if n.remediation is not None:
+        style = "good" if n.kind is MessageKind.REMEDIATION else "accent"
     run = {**_run_of_text(_heading(n), _TITLE, bold=True), "size": "Large"}
     return {"type": "Container", "style": style, "bleed": True, "items": [_rich([run])]}
 
@@ -137,7 +164,7 @@ def _heading(n: Notification) -> str:
     title = defanged(n.title)
     if n.kind is MessageKind.TEST:
         return f"TEST: {title}"
-    if n.kind is MessageKind.RESOLVED:
+    if n.kind is MessageKind.RESOLVED or n.remediation is not None:
         return title
     return f"{n.severity.upper()}: {title}"
 
@@ -208,14 +235,10 @@ def _runs(n: Notification, most: int) -> Iterator[Element]:
             yield _rich([label, _run_of_text(run.likely_cause)])
         yield _lines([run_line(run), *run.evidence[:2], *run.retraining[:3]])
     if shown and (command := copyable(shown[-1].command)):
-        if len(command) > 1000:
-            # half a command is worse than none
-            yield _lines([_told("The command is too long for Teams", n)])
-        else:
-            run_of_text = _unfunctional(
-                {"type": "TextRun", "text": command, "fontType": "Monospace"}
-            )
-            yield _rich([run_of_text])
+        # half a command is worse than none
+        too_long = len(command) > 1000
+        said = _told("The command is too long for Teams", n)
+        yield _lines([said]) if too_long else _command(command)
     if more := n.more_runs + len(n.runs) - len(shown):
         yield _subtle(f"and {more} more runs")
 

@@ -15,7 +15,15 @@ from typing import Any
 import msgspec
 
 from guiderail.errors import SettingsError
-from guiderail.model.message import Distribution, Facts, MessageKind, Notification, Rendering, Row
+from guiderail.model.message import (
+    Distribution,
+    Facts,
+    MessageKind,
+    Notification,
+    RemediationPart,
+    Rendering,
+    Row,
+)
 
 SCHEMA = "guiderail.notification/1"
 """Fields may come to it; if one goes or means something else, the number changes."""
@@ -57,6 +65,7 @@ def render(notification: Notification, rendering: Rendering) -> bytes:
         "labels": n.fingerprint,
         "distributions": [_distribution(d, rendering.show_values) for d in n.distributions],
         "listed": n.listed,
+        "remediation": _remediation(n.remediation) if n.remediation else None,
         "replies": [
             {"action": reply.action.value, "label": reply.label, "url": reply.url}
             for reply in rendering.replies
@@ -119,6 +128,19 @@ def _row(row: Row) -> dict[str, Any]:
         "count": row.count,
         "endpoint": row.endpoint,
         "facts": _facts(row.facts) if row.facts else None,
+    }
+
+
+def _remediation(part: RemediationPart) -> dict[str, Any]:
+    fields = {name: getattr(part, name) for name in part.__struct_fields__}
+    return {
+        **fields,
+        "parameters": dict(part.parameters),
+        "result": dict(part.result),
+        "gates": [
+            {"gate": a.gate.value, "passed": a.passed, "reason": a.reason.value, "text": a.text}
+            for a in part.gates
+        ],
     }
 
 

@@ -26,6 +26,8 @@ _VERBS = {
     Act.START_REMEDIATION: "remediation",
     Act.FINISH_REMEDIATION: "remediation",
     Act.FAIL_REMEDIATION: "remediation",
+    Act.PROVE_REMEDIATION: "remediation",
+    Act.REFUTE_REMEDIATION: "remediation",
 }
 
 
@@ -122,12 +124,13 @@ class Acts(msgspec.Struct, frozen=True, kw_only=True):
         comment: str = "",
         *,
         assignee: str = "",
+        remediation: str = "",
     ) -> Incident:
         """Do something to an incident and return it as it is then; done already, nothing changes."""
         for attempt in range(_TRIES):
             now = self.clock()
             ledger = self._ledger(incident)
-            after, change = act(ledger, incident, doing, actor, now, assignee)
+            after, change = act(ledger, incident, doing, actor, now, assignee, remediation)
             if change is None:
                 return after.incidents[incident]
             try:

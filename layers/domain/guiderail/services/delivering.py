@@ -35,6 +35,8 @@ from guiderail.model.delivery import (
 )
 from guiderail.model.judgement import Judgement
 from guiderail.model.message import (
+    INCIDENT_ANSWERS,
+    REMEDIATION_ANSWERS,
     MessageKind,
     Notification,
     Picture,
@@ -46,6 +48,7 @@ from guiderail.model.message import (
 )
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import Channel, ChannelKind, Policy, Severity
+from guiderail.model.remediation import RemediationState
 from guiderail.ports import (
     Channels,
     Clock,
@@ -69,12 +72,18 @@ LONGEST_DELAY = 900.0
 """Seconds: what SQS takes (API reference of SendMessage). What waits longer is put there again."""
 
 LONGEST_BACKOFF = 300.0
+
+PATIENCE = timedelta(seconds=60)
+"""How long a proposal waits until the message about its incident has arrived where both belong together."""
+
 _LONGEST_PAUSE = 900.0
 _MOST_DOUBLINGS = 10
 _LOOK_AFTER = timedelta(minutes=5)
+_SHORT_WAIT = timedelta(seconds=5)
 _TRIES = 5
 
 _SHOW_PICTURES = (ChannelKind.EMAIL, ChannelKind.SLACK)
+_KEEP_THREADS = (ChannelKind.SLACK, ChannelKind.JSM)
 _ANSWERABLE = (
     MessageKind.NEWS,
     MessageKind.REPEAT,
@@ -192,6 +201,8 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
             return self._give_up(ref, known, policy, Reason.CHANNEL_GONE, error, now)
         if _is_superseded(channel, known):
             return self._supersede(ref, delivery)
+        if _comes_too_early(channel, known, now):
+            return self._wait(ref, delivery, Reason.WAITING_FOR_DELIVERY, now + _SHORT_WAIT, now)
         pause, terms = known.channel.open_until, policy.delivery
         is_late = _age(delivery, now) > policy.delivery.give_up_after
         if pause and now < pause:
@@ -544,15 +555,15 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
     def _replies(
         self, notification: Notification, channel: Channel, policy: Policy, now: datetime
     ) -> tuple[tuple[Reply, ...], tuple[ReplyToken, ...]]:
-        incidents = tuple(
-            row.incident for row in notification.rows if row.state is not RowState.OVER
-        )
-        if not (channel.kind.takes_replies and notification.kind in _ANSWERABLE and incidents):
+        asked = _asked(notification, policy, now)
+        if not (channel.kind.takes_replies and self.reply_url and asked.actions):
             return (), ()
-        if not (self.reply_url and policy.replies.allowed):
-            return (), ()
+        expires_at = now + timedelta(seconds=policy.delivery.link_life)
+        part = notification.remediation
+        if part and part.expires_at:
+            expires_at = min(expires_at, part.expires_at)
         replies, tokens = [], []
-        for action in ReplyAction:
+        for action in asked.actions:
             token = self.new_token()
             url = f"{self.reply_url.rstrip('/')}/r/{token}"
             replies.append(Reply(action=action, token=token, url=url))
@@ -560,13 +571,14 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
                 ReplyToken(
                     digest=token_digest(token),
                     action=action,
-                    incidents=incidents,
-                    labels=notification.fingerprint,
+                    incidents=asked.incidents,
+                    labels={} if part else notification.fingerprint,
                     group=notification.group,
                     notification=notification.id,
                     channel=channel.name,
                     title=notification.title,
-                    expires_at=now + timedelta(seconds=policy.delivery.link_life),
+                    expires_at=expires_at,
+                    remediation=part.id if part else "",
                 )
             )
         return tuple(replies), tuple(tokens)
@@ -625,6 +637,30 @@ class Deliver(msgspec.Struct, frozen=True, kw_only=True):
         self.meter.record("AlertLatency", latency, where)
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """What people may answer to a message, and to which incidents."""
+
+    actions: tuple[ReplyAction, ...] = ()
+    incidents: tuple[str, ...] = ()
+
+
+def _asked(notification: Notification, policy: Policy, now: datetime) -> _Asked:
+    """What can be answered; nothing where nobody may, or where there is nothing to answer."""
+    part = notification.remediation
+    if part is not None:
+        action = policy.remediations.get(part.action)
+        may = (action.approvers if action else ()) or policy.replies.allowed
+        waits = part.state is RemediationState.ASKED and (
+            part.expires_at is None or now < part.expires_at
+        )
+        every = tuple(row.incident for row in notification.rows)
+        return _Asked(REMEDIATION_ANSWERS, every) if may and waits else _Asked()
+    incidents = tuple(r.incident for r in notification.rows if r.state is not RowState.OVER)
+    if not (policy.replies.allowed and notification.kind in _ANSWERABLE and incidents):
+        return _Asked()
+    return _Asked(INCIDENT_ANSWERS, incidents)
+
+
 def _asked_at(delivery: Delivery) -> datetime:
     return delivery.asked_at or delivery.made_at
 
@@ -637,15 +673,28 @@ def _age(delivery: Delivery, at: datetime) -> float:
 def _number_of(channel: Channel, notification: Notification) -> Thread | None:
     """What says that this message was sent, where an older one would open again what is over.
 
-    A quiet change says less than what came before it, and holds back nothing.
+    A quiet change says less than what came before it, and holds back nothing; nor does what is said of a
+    remediation, which is no state of the incident's.
     """
-    in_order = channel.kind.is_incident_tool and notification.kind not in QUIET
-    return Thread(number=notification.number) if in_order else None
+    n = notification
+    in_order = channel.kind.is_incident_tool and n.kind not in QUIET and n.remediation is None
+    return Thread(number=n.number) if in_order else None
 
 
 def _is_superseded(channel: Channel, known: Remembered) -> bool:
+    if known.notification.remediation is not None:
+        return False
     newest = known.thread.number if known.thread else 0
     return channel.kind.is_incident_tool and newest > known.notification.number
+
+
+def _comes_too_early(channel: Channel, known: Remembered, now: datetime) -> bool:
+    """Whether what is said of a remediation has no thread or alert yet that it belongs into."""
+    notification = known.notification
+    belongs = notification.remediation is not None and bool(notification.episode)
+    if not (belongs and channel.kind in _KEEP_THREADS) or known.thread is not None:
+        return False
+    return now < _asked_at(known.delivery) + PATIENCE
 
 
 def _note(delivery: Delivery) -> str:

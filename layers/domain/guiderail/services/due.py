@@ -39,6 +39,7 @@ from guiderail.services.outbox import QUIET, digests_of, limited, outgoing_of, r
 from guiderail.services.own_incidents import keep_changes, own_judgement, own_ledger, see
 from guiderail.services.telling import Settled, Surroundings, absorb, hiding_place, settle
 from guiderail.services.upstream import correlate, members, upstream_scope
+from guiderail.services.waking import Waking
 
 TIME_TO_TELL = timedelta(seconds=40)
 """No new pass begins after this; the next minute goes on."""
@@ -70,6 +71,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     groups: int = 0
     notices: int = 0
     failed: int = 0
+    remediations: int = 0
 
     def counts(self) -> dict[str, int]:
         """The counts by name."""
@@ -86,6 +88,7 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
     meter: Meter
     journal: Journal
     clock: Clock
+    waking: Waking | None = None
     account: str = ""
     region: str = ""
 
@@ -111,6 +114,9 @@ class DueChanges(msgspec.Struct, frozen=True, kw_only=True):
             told = self._pass(due, self._early(due, now), in_force.policy, now, told, errors)
             if errors or told == before:
                 break
+        if self.waking:
+            # after people heard: a proposal comes into the thread of its incident
+            told = replace(told, remediations=self.waking(now, errors))
         if errors:
             raise errors[0]
         return told

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -33,16 +33,18 @@ from guiderail.model.notice import MOST_DECISIONS, AuditEntry, Decision, Inhibit
 from guiderail.model.outcome import Outcome, Reason
 from guiderail.model.policy import Policy
 from guiderail.model.record import RunRecord
+from guiderail.model.remediation import Remediation
 from guiderail.model.retraining import RetrainingDecision
 from guiderail.model.run import Reading, Run
-from guiderail.ports import Clock, Incidents, ReportFiles, Tags
+from guiderail.ports import Clock, Incidents, ReportFiles, Tags, Wake
 from guiderail.reports.run_files import Files, ParsedRun, parse_run
 from guiderail.services.alerting import facts_of, finding_line, run_detail, run_part, run_subject
 from guiderail.services.distributions import distributions_of
-from guiderail.services.incident_cycle import FindingDecision, observe, policy_lines
+from guiderail.services.incident_cycle import FindingDecision, observe, policy_lines, proves
 from guiderail.services.judging import PolicyIndex, RunLabels, RunPolicy, judge
 from guiderail.services.notices import Telling, notices_of, with_groups, with_sources
 from guiderail.services.reading import read_outcome
+from guiderail.services.requesting import requests_of
 from guiderail.services.tightening import tightening_places
 
 _TRIES = 10
@@ -79,6 +81,8 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[Notice, ...]
     audit: AuditEntry
     decisions: tuple[FindingDecision, ...]
+    requests: tuple[Remediation, ...] = ()
+    wakes: tuple[Wake, ...] = ()
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +221,13 @@ def keep_run(
                 ledger or Ledger(scope=judged.scope), run, judged, policy, retrain, clock()
             )
             recorded = incidents.commit_run(
-                followed.record, followed.ledger, followed.sources, followed.notices, followed.audit
+                followed.record,
+                followed.ledger,
+                followed.sources,
+                followed.notices,
+                followed.audit,
+                followed.requests,
+                followed.wakes,
             )
             return followed if recorded else None
         except ConflictError:
@@ -263,7 +273,14 @@ def follow(
         key=run.key,
         outcome=reading.outcome,
         judged=reading.outcome in _JUDGED,
+        data_from=_data_from(run),
     )
+    # a run that cannot prove anything wakes nobody
+    wakes = {
+        incident.remediated_by
+        for incident in ledger.incidents.values()
+        if incident.state is IncidentState.VERIFYING and proves(seen, incident)
+    }
     observed = observe(ledger, seen, judged.judgements, policy.life_cycle, now)
     by_incident = {
         d.incident: d.judgement for d in observed.decisions if d.judgement and d.judgement.counts
@@ -275,7 +292,10 @@ def follow(
         for key, judgement in by_incident.items()
         if after.incidents[key].state.is_firing
     ]
-    if reading.outcome.is_unhealthy or any(c.kind in _NEWS for c in changes) or not firing:
+    if policy.remediations:
+        # nothing is started beside the guard rails
+        retraining = RetrainingDecision(reason=Reason.RETRAINING_LEFT_TO_REMEDIATIONS)
+    elif reading.outcome.is_unhealthy or any(c.kind in _NEWS for c in changes) or not firing:
         retraining = retrain(_firing_only(reading, firing))
     else:
         # what is known was decided about when it was news
@@ -321,7 +341,22 @@ def follow(
             after, run, reading, observed.decisions, line_of, policy, folded, len(notices), now
         ),
         decisions=observed.decisions,
+        requests=requests_of(after, changes, notices, run, reading, policy, now)
+        if policy.remediations
+        else (),
+        wakes=tuple(Wake(remediation, now) for remediation in sorted(wakes) if remediation),
     )
+
+
+def _data_from(run: Run) -> int:
+    """Where a run's data begins, in milliseconds; 0 where its job does not say, or not in time."""
+    try:
+        begins = datetime.fromisoformat(run.window_start)
+    except ValueError:
+        return 0
+    if begins.tzinfo is None:
+        begins = begins.replace(tzinfo=UTC)
+    return int(begins.timestamp() * 1000)
 
 
 def leave_place(ledger: Ledger, policy: Policy, now: datetime) -> Moved:

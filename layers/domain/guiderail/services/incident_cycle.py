@@ -160,6 +160,13 @@ def clean_runs(ledger_runs: Iterable[LedgerRun], incident: Incident) -> int:
     return sum(r.judged and r.stamp > last for r in ledger_runs)
 
 
+def proves(run: LedgerRun, incident: Incident) -> bool:
+    """Whether a run can say if a remediation helped: it was judged, and its data came after."""
+    if incident.verify_from is None:
+        return run.judged
+    return run.judged and (run.data_from or run.stamp) >= incident.verify_from.timestamp() * 1000
+
+
 def runs_with_finding(
     ledger_runs: Sequence[LedgerRun], incident: Incident, needed: RunsNeeded, until: int
 ) -> int:
@@ -254,6 +261,10 @@ class _Seeing:
         return self._changed(resolved, ChangeKind.RESOLVED, Reason.RESOLVED)
 
     def _is_over(self, incident: Incident) -> bool:
+        if incident.state is IncidentState.VERIFYING:
+            # its remediation closes it before, with proof; this is for one whose driver is no more
+            later = [run for run in self.runs if proves(run, incident)]
+            return clean_runs(later, incident) > max(1, self._life_cycle.resolve_after)
         return clean_runs(self.runs, incident) >= self._clean_runs_needed(incident)
 
     def _clean_runs_needed(self, incident: Incident) -> int:
@@ -322,6 +333,9 @@ class _Seeing:
             )
         if self._late:
             return incident, None, Reason.LATE_RUN
+        if before.state is IncidentState.VERIFYING and not proves(self._run, incident):
+            waits = replace(incident, reason=Reason.WAITING_FOR_PROOF)
+            return waits, None, Reason.WAITING_FOR_PROOF
         if before.state is IncidentState.VERIFYING:
             reason, kind = Reason.VERIFICATION_FAILED, ChangeKind.REOPENED
         elif incident.severity.rank > before.severity.rank:
@@ -457,6 +471,8 @@ class Act(StrEnum):
     START_REMEDIATION = "start_remediation"
     FINISH_REMEDIATION = "finish_remediation"
     FAIL_REMEDIATION = "fail_remediation"
+    PROVE_REMEDIATION = "prove_remediation"
+    REFUTE_REMEDIATION = "refute_remediation"
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -510,10 +526,24 @@ def _steps() -> Iterator[tuple[Act, _Step]]:
         Act.FAIL_REMEDIATION,
         _Step((_REMEDIATING,), _OPEN, ChangeKind.REOPENED, Reason.REMEDIATION_FAILED),
     )
+    yield (
+        Act.PROVE_REMEDIATION,
+        _Step((_VERIFYING,), _RESOLVED, ChangeKind.RESOLVED, Reason.REMEDIATION_PROVEN),
+    )
+    yield (
+        Act.REFUTE_REMEDIATION,
+        _Step((_VERIFYING,), _OPEN, ChangeKind.REOPENED, Reason.VERIFICATION_FAILED),
+    )
 
 
 def act(
-    ledger: Ledger, incident: str, doing: Act, actor: str, now: datetime, assignee: str = ""
+    ledger: Ledger,
+    incident: str,
+    doing: Act,
+    actor: str,
+    now: datetime,
+    assignee: str = "",
+    remediation: str = "",
 ) -> tuple[Ledger, Change | None]:
     """Let a person or a remediation change an incident; doing again what was done changes nothing.
 
@@ -524,6 +554,7 @@ def act(
         actor: Who does it.
         now: When.
         assignee: Who has it from now on; whoever acknowledges it if nobody is named.
+        remediation: The id of the one that does it, if one does.
 
     Raises:
         NotFoundError: The ledger holds no such incident.
@@ -558,6 +589,8 @@ def act(
         flapping=known.flapping and step.go_to is not IncidentState.RESOLVED,
         changes=changes,
         changed_at=changed_at,
+        remediated_by=remediation or known.remediated_by,
+        verify_from=now if step.go_to is IncidentState.VERIFYING else None,
     )
     changed = replace(ledger, incidents={**ledger.incidents, incident: after})
     return changed, Change(after, step.kind, step.reason, actor)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from guiderail.model.delivery import Delivery, Outgoing, delivery_id
+from guiderail.model.delivery import Delivery, DeliveryRef, Outgoing, delivery_id, ref_of
 from guiderail.model.identity import notification_id
 from guiderail.model.message import MessageKind, Notification
 from guiderail.model.outcome import Reason
@@ -43,14 +43,18 @@ def channel_named(policy: Policy, receiver: str, name: str) -> Channel | None:
 
 
 def outgoing_of(notification: Notification, policy: Policy) -> Outgoing | None:
-    """A notification with a delivery for each of its channels; None where no channel is to have it."""
+    """A notification with a delivery for each of its channels; None where no channel is to have it.
+
+    Programs hear of each remediation, also of one that people need not hear of.
+    """
     channels = channels_of(policy, notification.receiver)
-    if notification.kind in QUIET:
+    is_quiet = notification.kind in QUIET
+    if is_quiet:
         channels = tuple(c for c in channels if c.kind.keeps_incidents)
-        if not channels:
-            return None
-    elif notification.kind is not MessageKind.TEST:
+    if notification.remediation or not (is_quiet or notification.kind is MessageKind.TEST):
         channels = (*channels, BUS)
+    if not channels:
+        return None
     return Outgoing(
         notification=notification,
         deliveries=tuple(delivery_of(notification, notification.receiver, c) for c in channels),
@@ -75,6 +79,11 @@ def delivery_of(
         reason=Reason.WAITING_FOR_DELIVERY,
         subject=notification.subject,
     )
+
+
+def refs_of(outgoing: Outgoing, at: datetime) -> list[DeliveryRef]:
+    """What the queue carries of each of its deliveries at a time."""
+    return [ref_of(d, outgoing.notification, at) for d in outgoing.deliveries]
 
 
 def rate_window(route: Route, now: datetime) -> datetime | None:

@@ -1,8 +1,9 @@
 """What people answer to a message: by a link's page, or by a button in Slack.
 
 A token names what may be done, once and until it expires; whoever holds it may ask, and the policy's
-``replies.allowed`` says who may answer. The act comes first and can be repeated without harm, then the
-token is marked as used: what breaks off in between is done again, not lost.
+``replies.allowed``, or the approvers of a remediation, say who may answer. The act comes first and can be
+repeated without harm, then the token is marked as used: what breaks off in between is done again, not lost.
+A token that approves what two people have to approve is used up by the second of them.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import msgspec
 from guiderail.errors import GuiderailError, NotFoundError, PermanentError, RejectedRequestError
 from guiderail.model.delivery import ReplyToken, token_digest
 from guiderail.model.incident import Incident, IncidentState
-from guiderail.model.message import ReplyAction
+from guiderail.model.message import RemediationPart, ReplyAction
 from guiderail.model.notice import AuditEntry, Decision
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import Channel, ChannelKind, Policy
+from guiderail.model.remediation import Remediation, RemediationState
 from guiderail.model.web import WebAnswer, WebRequest
 from guiderail.ports import Journal, Meter, ReplyTokens
 from guiderail.rendering import reply_pages as pages
@@ -30,6 +32,7 @@ from guiderail.rendering.escaping import clipped, visible
 from guiderail.rendering.reply_pages import SAID_LIMIT, ReplyOutcome
 from guiderail.services.acts import Acts
 from guiderail.services.judging import Alternatives
+from guiderail.services.remediation_parts import part_of, people_for
 
 LARGEST_FORM = 16 * 1024
 """Bytes of a form that a page of ours sends; more is refused unread."""
@@ -92,6 +95,30 @@ class SlackAnswers(Protocol):
 
     def tell(self, url: str, text: str) -> None:
         """Post a note that only they see. Raises GuiderailError."""
+        ...
+
+
+class RemediationWords(Protocol):
+    """What people may say of a remediation; ``services.remediation_acts.RemediationActs`` is it."""
+
+    def find(self, remediation_id: str) -> Remediation:
+        """A remediation as it stands now. Raises NotFoundError."""
+        ...
+
+    def may_decide(self, remediation: Remediation, actor: str) -> bool:
+        """Whether the policy lets somebody approve or reject it."""
+        ...
+
+    def approve(
+        self, remediation_id: str, actor: str, origin: str = "", comment: str = ""
+    ) -> Remediation:
+        """Be for it. Raises RejectedRequestError, with a sentence for people, if it cannot be approved."""
+        ...
+
+    def reject(
+        self, remediation_id: str, actor: str, origin: str = "", comment: str = ""
+    ) -> Remediation:
+        """Be against it. Raises RejectedRequestError as ``approve`` does."""
         ...
 
 
@@ -163,11 +190,21 @@ class Replying:
         slack: SlackAnswers,
         meter: Meter,
         journal: Journal,
+        remediations: RemediationWords | None = None,
         slack_hooks: str = SLACK_HOOKS,
     ) -> None:
         """Answer with these; without a signing secret there is no way in for Slack.
 
-        ``slack_hooks`` is where a ``response_url`` must begin; tests put a sink there.
+        Args:
+            acts: What people do to incidents.
+            tokens: What answers they hold.
+            signatures: Checks Slack's.
+            signing_secret: What Slack signs with.
+            slack: Tells people in Slack what came of their answer.
+            meter: Counts answers.
+            journal: Logs them.
+            remediations: What people say of remediations; None where nobody can.
+            slack_hooks: Where a ``response_url`` must begin; tests put a sink there.
         """
         self._acts = acts
         self._tokens = tokens
@@ -176,6 +213,7 @@ class Replying:
         self._slack = slack
         self._meter = meter
         self._journal = journal
+        self._remediations = remediations
         self._slack_hooks = slack_hooks
         self._looked_at = self._failed_at = float("-inf")
         self._failure: PermanentError | None = None
@@ -208,13 +246,29 @@ class Replying:
     def _ask(self, secret: str) -> _Answered:
         """The page of a link: nothing changes, whoever opens it and how often."""
         now = self._acts.clock()
+        token = None
         try:
             token, wrong = self._looked_up(secret, now)
+            if token is None or wrong:
+                return _refused(_Verdict(reason=wrong or Reason.REPLY_UNKNOWN, token=token))
+            return self._asked(token, now)
         except GuiderailError as error:
-            return self._failed(error)
-        if token is None or wrong:
-            return _refused(_Verdict(reason=wrong or Reason.REPLY_UNKNOWN, token=token))
-        return _Answered(status=200, body=pages.confirmation(token, now), token=token)
+            return self._failed(error, token)
+
+    def _asked(self, token: ReplyToken, now: datetime, complaint: str = "") -> _Answered:
+        """The page with its form; of a remediation that cannot be decided any more, why."""
+        part = None
+        if token.remediation:
+            found = self._found(token)
+            if isinstance(found, _Verdict):
+                return _refused(found)
+            if found.state is not RemediationState.ASKED:
+                return _refused(_too_late(token, found))
+            part = self._part(found)
+        body = pages.confirmation(token, now, complaint, part)
+        if complaint:
+            return _malformed(400, body, token=token)
+        return _Answered(status=200, body=body, token=token)
 
     def _submitted(self, request: WebRequest, secret: str) -> _Answered:
         fields = _fields(request, LARGEST_FORM)
@@ -241,8 +295,7 @@ class Replying:
             if channel and channel.kind is ChannelKind.SLACK:
                 return self._turned_down(_forbidden(token), said, now)
             if complaint := _incomplete(token, fields, said):
-                page = pages.confirmation(token, now, complaint)
-                return _malformed(400, page, token=token, actor=actor)
+                return msgspec.structs.replace(self._asked(token, now, complaint), actor=actor)
             verdict = self._redeemed(token, policy, said, now)
             if verdict.reason is not Reason.REPLY_DONE:
                 return self._turned_down(verdict, said, now)
@@ -370,15 +423,83 @@ class Replying:
         return token, Reason.REPLY_EXPIRED if now >= token.expires_at else None
 
     def _redeemed(self, token: ReplyToken, policy: Policy, said: _Said, now: datetime) -> _Verdict:
+        if token.remediation:
+            return self._decided(token, said, now)
         if not Alternatives(policy.replies.allowed).match(said.actor):
             return _forbidden(token)
         outcome = self._acted(token, said, now)
         if not outcome.done:
             return _Verdict(reason=Reason.REPLY_REFUSED, token=token, outcome=outcome)
+        return self._used_up(token, said, now, outcome)
+
+    def _used_up(
+        self, token: ReplyToken, said: _Said, now: datetime, outcome: ReplyOutcome
+    ) -> _Verdict:
         if not self._tokens.use(token.digest, said.actor, now):
             used = self._tokens.token(token.digest) or token
             return _Verdict(reason=Reason.REPLY_USED, token=used)
         return _Verdict(reason=Reason.REPLY_DONE, token=token, outcome=outcome)
+
+    # --- remediations
+
+    def _decided(self, token: ReplyToken, said: _Said, now: datetime) -> _Verdict:
+        """Approve or reject; a second person's approval finds the token unused."""
+        found = self._found(token)
+        if isinstance(found, _Verdict):
+            return found
+        words = self._remediations
+        assert words is not None
+        if not words.may_decide(found, said.actor):
+            return _forbidden(token)
+        approves = token.action is ReplyAction.APPROVE
+        done = f"{found.action}: {'approved' if approves else 'rejected'} by {said.actor}"
+        if found.state is not RemediationState.ASKED:
+            if not _has_said(found, token.action, said.actor):
+                return _too_late(token, found)
+            # their word is in it: this answer broke off after it, or they gave it by another message
+            line = f"{done}; it is {_named_state(found)} by now"
+            return self._used_up(token, said, now, ReplyOutcome((line,)))
+        if approves and said.actor in people_for(found):
+            if self._is_enough(found):
+                return self._used_up(token, said, now, ReplyOutcome((done,)))
+            line = f"{said.actor} is for it already: another person has to approve it"
+            return _Verdict(reason=Reason.REPLY_REFUSED, token=token, outcome=_left(line))
+        decide = words.approve if approves else words.reject
+        try:
+            after = decide(token.remediation, said.actor, said.origin, said.comment)
+        except RejectedRequestError as error:
+            after = words.find(token.remediation)
+            if not _has_said(after, token.action, said.actor):
+                over = after.expires_at is not None and self._acts.clock() >= after.expires_at
+                if after.state is RemediationState.ASKED and not over:
+                    # it can be decided, and this person may: it is the store that refused
+                    raise
+                outcome = _left(error.args[0])
+                return _Verdict(reason=Reason.REPLY_REFUSED, token=token, outcome=outcome)
+        if approves and not self._is_enough(after):
+            line = f"{done}; it waits for another person to approve it as well"
+            return _Verdict(reason=Reason.REPLY_DONE, token=token, outcome=ReplyOutcome((line,)))
+        return self._used_up(token, said, now, ReplyOutcome((done,)))
+
+    def _found(self, token: ReplyToken) -> Remediation | _Verdict:
+        """The remediation of a token as it stands; a refusal if nobody knows it any more."""
+        try:
+            if self._remediations is not None:
+                return self._remediations.find(token.remediation)
+        except NotFoundError:
+            pass
+        outcome = _left("It is over, and forgotten")
+        return _Verdict(reason=Reason.REPLY_REFUSED, token=token, outcome=outcome)
+
+    def _part(self, remediation: Remediation) -> RemediationPart:
+        policy = self._acts.policies.current().policy
+        return part_of(remediation, policy.remediations.get(remediation.action))
+
+    def _is_enough(self, remediation: Remediation) -> bool:
+        part = self._part(remediation)
+        return len(part.approvals) >= part.approvals_needed
+
+    # --- incidents
 
     def _acted(self, token: ReplyToken, said: _Said, now: datetime) -> ReplyOutcome:
         done: list[str] = []
@@ -444,6 +565,7 @@ class Replying:
         self, verdict: _Verdict, token: ReplyToken, said: _Said, now: datetime
     ) -> None:
         about = token.incidents[0] if len(token.incidents) == 1 else token.group
+        about = token.remediation or about
         text = f"{token.action.value} over {token.channel}"
         self._tokens.keep_audit(
             AuditEntry(
@@ -488,6 +610,8 @@ class Replying:
                 "channel": token.channel,
                 "incidents": list(token.incidents[:_MOST_LINES]),
             }
+            if token.remediation:
+                fields["remediation"] = token.remediation
         write = self._journal.warning if answered.reason in _WORTH_A_LOOK else self._journal.info
         write("reply", **fields)
         if answered.reason:
@@ -531,6 +655,28 @@ def _refused(verdict: _Verdict, said: _Said | None = None) -> _Answered:
 
 def _forbidden(token: ReplyToken) -> _Verdict:
     return _Verdict(reason=Reason.REPLY_FORBIDDEN, token=token)
+
+
+def _left(line: str) -> ReplyOutcome:
+    return ReplyOutcome(left=(line,))
+
+
+def _too_late(token: ReplyToken, remediation: Remediation) -> _Verdict:
+    line = (
+        f"It is {_named_state(remediation)} by now; only one that waits for approval can be decided"
+    )
+    return _Verdict(reason=Reason.REPLY_REFUSED, token=token, outcome=_left(line))
+
+
+def _named_state(remediation: Remediation) -> str:
+    return remediation.state.value.replace("_", " ")
+
+
+def _has_said(remediation: Remediation, action: ReplyAction, actor: str) -> bool:
+    """Whether somebody's word is in it already: by an answer that broke off, or another click."""
+    if action is ReplyAction.REJECT:
+        return remediation.rejected_by == actor
+    return any(approval.by == actor for approval in remediation.approvals)
 
 
 def _malformed(

@@ -121,6 +121,7 @@ _WHY = {
     Reason.REMEDIATION_FINISHED: "An attempt to fix it is done; the next run shows whether it worked.",
     Reason.REMEDIATION_FAILED: "An attempt to fix it failed.",
     Reason.VERIFICATION_FAILED: "An attempt to fix it was done, and it is still there.",
+    Reason.REMEDIATION_PROVEN: "An attempt to fix it worked: the runs after it are clean.",
     Reason.SUPPRESSED_DUPLICATE: "It is still there, and nobody was told yet.",
     Reason.REPEAT_DUE: "Nobody acknowledged it; this is a reminder.",
     Reason.ESCALATED: "Nobody acknowledged it in time.",

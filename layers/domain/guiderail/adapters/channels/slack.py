@@ -88,6 +88,8 @@ def send(
     """Post a root, or update it and post the news into its thread."""
     calls = _Calls(secret)
     thread = rendering.thread
+    if notification.remediation is not None:
+        return _beside(calls, channel, notification, rendering)
     if thread and thread.root and not _elsewhere(thread, channel):
         receipt = _go_on(calls, thread, notification, rendering)
         if receipt:
@@ -113,6 +115,20 @@ def _go_on(
         return Receipt(id=thread.root, thread=thread)
     posted = calls.post(thread.place, reply, thread.root)
     return Receipt(id=posted.root, thread=thread)
+
+
+def _beside(
+    calls: _Calls, channel: Channel, notification: Notification, rendering: Rendering
+) -> Receipt:
+    """Post what is said of a remediation into the incident's thread, or alone; no root comes of it."""
+    message, thread = slack.remediation_message(notification, rendering), rendering.thread
+    if thread and thread.root and not _elsewhere(thread, channel):
+        try:
+            return Receipt(id=calls.post(thread.place, message, thread.root).root)
+        except _RootIsGoneError:
+            # somebody deleted it: the message still has to be seen
+            pass
+    return Receipt(id=calls.post(channel.target, message).root)
 
 
 def _elsewhere(thread: Thread, channel: Channel) -> bool:
@@ -219,7 +235,7 @@ def _ours(method: str, error: SlackApiError) -> GuiderailError:
     text = f"Slack answered {method}: {code}"
     if code in _PASSING:
         return ChannelFailedError(text, status=200, retry_after=_asked_to_wait(said))
-    if code in _ROOT_IS_GONE and method == "chat.update":
+    if code in _ROOT_IS_GONE:
         return _RootIsGoneError(text, status=200)
     return ChannelRefusedError(
         text,
