@@ -38,12 +38,12 @@ demo: .venv/ready ## Play monitoring runs through the local cloud and show what 
 	@.venv/bin/guiderail demo
 
 test: .venv/ready ## Run every test that needs no Docker
-	@$(PYTHON) -m pytest -m 'not docker'
+	@$(PYTHON) -m pytest -m 'not docker' -n auto --dist loadfile
 
 search: .venv/ready ## Look for new counter-examples of what tests state
 	@$(PYTHON) -m pytest -q --hypothesis-profile=search tests/unit
 
-check: format lint types validate build test docs ## Everything a change must pass
+check: format lint types validate build test ## Everything a change must pass
 
 format: .venv/ready ## Is the code formatted?
 	@.venv/bin/ruff format --check .

@@ -41,16 +41,19 @@ from benchmarks.stub_feature_store import (
 
 COMPARATOR = Path(__file__).parent / "comparators" / "ingests_sagemaker.py"
 SDKS = {
-    "version 2": ("sagemaker", "sagemaker", 1 / 15),
-    "version 3": ("sagemaker_v3", "sagemaker", 1 / 8),
+    "version 2": ("sagemaker", "sagemaker", 0.066),
+    "version 3": ("sagemaker_v3", "sagemaker", 0.125),
 }
-"""Environment, a module that it must have, and the target: our time for a record by theirs."""
+"""Environment, a module that it must have, and the target: our time for a record by theirs, so 15 times as many
+records per second as version 2 writes, and 8 times as many as version 3."""
 
 RECORDS = {"ours": 200_000, "version 2": 10_000, "version 3": 20_000}
 """So many that each writes for some ten seconds."""
 
 CEILING_SECONDS = 3.0
-OF_THE_CEILING = 1 / 0.7
+OF_THE_CEILING = 1.42
+"""The target against the stand-in's own: 0.7 of the records that it could take."""
+
 MEMORY = (100_000, 1_000_000)
 QUICK_MEMORY = (100_000, 200_000)
 MEMORY_TARGET = 1.15

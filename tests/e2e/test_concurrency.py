@@ -24,6 +24,7 @@ from guiderail.model.policy import LifeCycle
 from guiderail.services.incident_cycle import observe
 from guiderail_local.cloud import ACCOUNT, REGION, LocalCloud
 from guiderail_local.environment import prepare
+from guiderail_local.sagemaker import SageMaker
 from msgspec.structs import replace
 
 from tests.store_contract import (
@@ -60,6 +61,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     cloud = LocalCloud({})
     home: Path = tmp_path_factory.mktemp("ministack")
     with ExitStack() as running, pytest.MonkeyPatch.context() as environment:
+        cloud.sagemaker = running.enter_context(SageMaker())
         cloud._start(running, prepare(), home)
         for name, value in {
             "AWS_ENDPOINT_URL": cloud.url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from guiderail.adapters.dynamodb import INDEX
 
 from tests.infrastructure.conftest import FULL
 from tests.template import ACCOUNT, REGION, TEMPLATE, Json, as_list, of_type, statements
@@ -285,8 +286,8 @@ def test_remediate_changes_nothing_unless_parameters_name_it(stack: Json) -> Non
         **TABLE,
         **POLICY,
         "dynamodb:BatchGetItem": {"<RunTable.Arn>"},
-        "dynamodb:Query": {"<RunTable.Arn>"},
-        "dynamodb:UpdateItem": {"<RunTable.Arn>"},
+        # what fires is found by the index alone
+        "dynamodb:Query": {f"<RunTable.Arn>/index/{INDEX}"},
         "sqs:SendMessage": {"<DeliveriesQueue.Arn>"},
         "s3:GetObject": {"<PolicyBucket.Arn>/policy.json", "arn:aws:s3:::drift-reports/*"},
         "s3:ListBucket": {"<PolicyBucket.Arn>", "arn:aws:s3:::drift-reports"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -11,6 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.validate import ParamValidator
 
+from benchmarks.environments import REQUIREMENTS, ROOT
 from benchmarks.reingesting import Ingestion, _of_speed, _whole
 from benchmarks.stub_feature_store import (
     FEATURES,
@@ -102,3 +105,17 @@ def test_records_that_are_lost_are_told(capsys: pytest.CaptureFixture[str]) -> N
         _whole("ours", ingestion(99, 1), 100)
     with pytest.raises(RuntimeError, match="sent 2,100 values in 100 records"):
         _whole("ours", ingestion(100, 1, values=21), 100)
+
+
+def test_ours_has_the_packages_of_its_layers() -> None:
+    def pins(file: Path) -> dict[str, str]:
+        found = re.findall(r"^([\w-]+)==([^\s;]+)", file.read_text(), re.MULTILINE)
+        return dict(found)
+
+    ours = pins(REQUIREMENTS / "columns.txt")
+    layers = ROOT / "layers"
+    shipped = pins(layers / "columns" / "requirements.txt")
+    shipped |= pins(layers / "dependencies" / "requirements.txt")
+    assert {name: ours[name] for name in ("pyarrow", "msgspec")} == {
+        name: shipped[name] for name in ("pyarrow", "msgspec")
+    }

@@ -92,7 +92,7 @@ def test_what_is_due_in_a_few_minutes_comes_along() -> None:
     assert cloud.alerts[0].detail["incident_count"] == 2
 
 
-def test_with_nothing_due_three_reads_are_all() -> None:
+def test_with_nothing_due_a_few_reads_are_all() -> None:
     cloud = Cloud()
     assert cloud.due_changes()().messages == 0
     assert cloud.steps == ["policy", "ledger", "overdue", "due"]

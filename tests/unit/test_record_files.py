@@ -434,6 +434,14 @@ def test_a_line_without_end_is_refused(read: Read, monkeypatch: pytest.MonkeyPat
         read("a.jsonl", b"x" * 101)
 
 
+def test_a_row_of_csv_that_is_longer_than_a_block_is_refused(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_files, "CSV_BYTES", 100)
+    with pytest.raises(MalformedSourceError, match=r"s3://lake/a.csv cannot be read as csv"):
+        read("a.csv", f"{HEADER}a,{AT},1,1,x\nb,{AT},1,1,{'x' * 500}\nc,{AT},1,1,x\n")
+
+
 def test_a_copy_of_another_size_is_not_the_object(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(HEADER)
@@ -465,7 +473,8 @@ def test_reading_goes_on_after_any_row(
     layout: str, most: int, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given the blocks of an object, when it is read again after any of them, then the rest is the same."""
-    monkeypatch.setattr(record_files, "BLOCK_BYTES", 200)
+    for name in ("BLOCK_BYTES", "CSV_BYTES"):
+        monkeypatch.setattr(record_files, name, 200)
     content = made(layout, 30)
     all_rows = read(f"a.{layout}", content, most=most)
     assert [record["age"] for record in records(all_rows)] == [str(i) for i in range(30)]
@@ -494,7 +503,7 @@ def test_reading_goes_on_in_blocks_of_another_size(layout: str, read: Read) -> N
 def test_values_of_csv_may_hold_line_ends_wherever_a_block_ends(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_files, "BLOCK_BYTES", 150)
+    monkeypatch.setattr(record_files, "CSV_BYTES", 150)
     city = "one\ntwo\r\nthree\n"
     rows = [f'{i},{AT},1,1,"{city}"' for i in range(40)]
     found = records(read("a.csv", HEADER + "\n".join(rows)))

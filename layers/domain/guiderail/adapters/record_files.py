@@ -11,7 +11,7 @@ import io
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import islice
@@ -46,8 +46,11 @@ from guiderail.model.ingestion import (
 READ_BYTES = 8 * 1024 * 1024
 """Bytes of one GetObject: large enough for S3's throughput, small enough to be read again whole."""
 
+CSV_BYTES = 1024 * 1024
+"""Bytes that Arrow reads of a CSV object at a time, 32 of them ahead; no row may be longer."""
+
 BLOCK_BYTES = 4 * 1024 * 1024
-"""Bytes that a CSV or JSON Lines block is made of; no row may be longer."""
+"""Bytes that are read of JSON Lines at a time, and that blocks of CSV are put together to."""
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """Bytes of Parquet or JSON Lines, uncompressed, that a block is made of: however long its values are."""
@@ -288,7 +291,7 @@ def _csv(
     if not task.size:
         return
     parsing = arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note)
-    reading = arrow_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
+    reading = arrow_csv.ReadOptions(block_size=CSV_BYTES, use_threads=False)
     # by a file of its own: the reader below reads ahead in the other
     with _opened(task, HEADER_BYTES) as beginning:
         top = _stream(beginning, compression).read(HEADER_BYTES)
@@ -311,7 +314,7 @@ def _csv(
         parse_options=parsing,
         convert_options=converting,
     ) as batches:
-        for batch in batches:
+        for batch in _gathered(batches, most):
             for start in range(0, batch.num_rows, most):
                 part = batch.slice(start, most)
                 first, read = read, read + part.num_rows
@@ -332,6 +335,21 @@ def _csv(
         yield _rows_of(last[0], _numbers(broken, last[1]), broken[told:])
     elif not after and broken:
         yield _Rows({}, 0, _counting(0), lambda place: {}, broken=broken)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
+    """Small blocks put together until they have so many rows, or bytes enough."""
+    together: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        together.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= most or size >= BLOCK_BYTES:
+            yield pa.concat_batches(together)
+            together, rows, size = [], 0, 0
+    if together:
+        yield pa.concat_batches(together)
 
 
 def _told(broken: Sequence[tuple[int, str, str]], read: int) -> int:
