@@ -69,7 +69,7 @@ class PutRecord(Struct, rename="pascal"):
 class BatchWriteRecord(Struct, rename="pascal"):
     """Body of BatchWriteRecord."""
 
-    entries: Annotated[list[Entry], Meta(min_length=1, max_length=26)]
+    entries: Annotated[list[Entry], Meta(min_length=1, max_length=25)]
     ttl_duration: TtlDuration | None = None
 
 
