@@ -27,8 +27,7 @@ from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.adapters.dynamodb import DynamoIncidents
 from guiderail.model.delivery import Delivery, DeliveryState
 from guiderail.services.outbox import TOPIC
-from guiderail_local.cloud import ACCOUNT, REGION, LocalCloud
-from guiderail_local.cloud import PROBE
+from guiderail_local.cloud import ACCOUNT, PROBE, REGION, LocalCloud
 from guiderail_local.policies import store_policy
 from guiderail_local.runs import event_of
 
