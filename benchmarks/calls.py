@@ -11,6 +11,7 @@ from guiderail.model.policy import Channel, ChannelKind
 from guiderail_local.sink import Sink
 from msgspec.structs import replace
 
+from benchmarks import remediating
 from benchmarks.delivering import RECEIVER, batches, deliver_all, policy_of
 from benchmarks.functions_here import as_deployed
 from benchmarks.report_files import no_violations_file, violations_file
@@ -50,6 +51,7 @@ def measure(quick: bool) -> Iterator[Result]:
     yield _counted("AWS calls for a repeat of a known incident, warm", repeat, 8)
     yield _counted("AWS calls for a message that the clock tells, policy read", stub.calls)
     yield from _of_deliveries()
+    yield from remediating.measure()
 
 
 def handle(event: dict[str, Any], url: str, *, just_started: bool = True) -> None:

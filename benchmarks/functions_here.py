@@ -33,6 +33,8 @@ def environment(url: str) -> dict[str, str]:
         "GUIDERAIL_DEAD_LETTER_QUEUE": f"{url}/{ACCOUNT}/dead",
         "GUIDERAIL_DELIVERIES_QUEUE": f"{url}/{ACCOUNT}/deliveries",
         "GUIDERAIL_DELIVERIES_DEAD_LETTER_QUEUE": f"{url}/{ACCOUNT}/dead-deliveries",
+        "GUIDERAIL_ACTIONS_DEAD_LETTER_QUEUE": f"{url}/{ACCOUNT}/dead-actions",
+        "GUIDERAIL_REMEDIATION_MACHINE": f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:remediation",
         "GUIDERAIL_TOPIC": f"arn:aws:sns:us-east-1:{ACCOUNT}:alerts",
         "GUIDERAIL_BUS": "guiderail",
         "GUIDERAIL_REPLY_URL": "https://replies.lambda-url.us-east-1.on.aws/",
@@ -49,6 +51,13 @@ class _Nowhere(io.TextIOBase):
         return len(text)
 
 
+_CACHED = (
+    bootstrap.job_finished,
+    bootstrap.due_changes,
+    bootstrap.deliver,
+    bootstrap.remediate,
+    bootstrap.action_finished,
+)
 _NOWHERE = _Nowhere()
 """One for all: Powertools' logger keeps the first standard output that it sees."""
 
@@ -60,6 +69,6 @@ def as_deployed(url: str, *, just_started: bool = True) -> Iterator[None]:
         if just_started:
             clients.forget()
             secrets.forget()
-            for cached in (bootstrap.job_finished, bootstrap.due_changes, bootstrap.deliver):
+            for cached in _CACHED:
                 cached.cache_clear()
         yield

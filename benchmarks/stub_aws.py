@@ -1,7 +1,8 @@
 """A stand-in for AWS on loopback that answers at once, for what the functions ask of one schedule's runs.
 
 Its table remembers what is written, without looking at conditions: a second run finds the incidents of
-the first, and the clock finds what is due. Its queue remembers what ``deliver`` is to be woken with.
+the first, and the clock finds what is due. Its queue remembers what ``deliver`` is to be woken with. Its
+endpoint serves the model that its pipeline registers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from threading import Thread
 from types import TracebackType
 from typing import Any, cast
@@ -65,7 +67,46 @@ SCHEDULE = {
     "MonitoringType": "DataQuality",
     "CreationTime": 1763900000.0,
     "LastModifiedTime": 1763900000.0,
-    "MonitoringScheduleConfig": {"MonitoringType": "DataQuality"},
+    "MonitoringScheduleConfig": {
+        "MonitoringType": "DataQuality",
+        "MonitoringJobDefinitionName": "loan-risk-data-quality",
+    },
+}
+_SAGEMAKER = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}"
+EXECUTION = f"{_SAGEMAKER}:pipeline/retrain-loan-risk/execution/1"
+_PACKAGE = f"{_SAGEMAKER}:model-package/loan-risk/2"
+_BASELINE = {"S3Uri": "s3://loan-reports/baseline/constraints.json"}
+_RETRAINED: dict[str, Any] = {
+    "StartPipelineExecution": {"PipelineExecutionArn": EXECUTION},
+    "DescribePipeline": {"PipelineDefinition": '{"Version": "2020-12-01", "Parameters": []}'},
+    "ListPipelineExecutionSteps": {
+        "PipelineExecutionSteps": [
+            {
+                "StepName": "Register",
+                "StepStatus": "Succeeded",
+                "Metadata": {"RegisterModel": {"Arn": _PACKAGE}},
+            }
+        ]
+    },
+    "DescribeModelPackage": {
+        "ModelPackageArn": _PACKAGE,
+        "ModelPackageStatus": "Completed",
+        "ModelApprovalStatus": "Approved",
+        "ModelMetrics": {"ModelDataQuality": {"Constraints": _BASELINE}},
+        "MetadataProperties": {"GeneratedBy": EXECUTION},
+    },
+    "DescribeEndpoint": {
+        "EndpointName": "loan-risk-prod",
+        "EndpointConfigName": "loan-risk-2",
+        "EndpointStatus": "InService",
+    },
+    "DescribeEndpointConfig": {
+        "ProductionVariants": [{"VariantName": "AllTraffic", "ModelName": "loan-risk-2"}]
+    },
+    "DescribeModel": {"PrimaryContainer": {"ModelPackageName": _PACKAGE}},
+    "DescribeDataQualityJobDefinition": {
+        "DataQualityBaselineConfig": {"ConstraintsResource": _BASELINE}
+    },
 }
 
 
@@ -133,8 +174,15 @@ class _Table:
         self._items[_key(asked["Item"])] = asked["Item"]
         return {}
 
+    def DeleteItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self._items.pop(_key(asked["Key"]), None)
+        return {}
+
     def Query(self, asked: dict[str, Any]) -> dict[str, Any]:
         values = asked["ExpressionAttributeValues"]
+        if "IndexName" in asked:
+            listing = values[":listing"]
+            return {"Items": [i for i in self._items.values() if i.get("listing") == listing]}
         partition = next(value["S"] for value in values.values())
         until = values.get(":until", {"S": "\uffff"})["S"]
         found = sorted(key for key in self._items if key[0] == partition and key[1] < until)
@@ -154,6 +202,9 @@ class StubAws:
     Attributes:
         calls: How often each operation was asked for.
         queued: Messages for ``deliver``, oldest first.
+        started: Inputs of the state machine's executions, oldest first.
+        answered: Tokens that were answered, each with its output, oldest first.
+        pipeline_status: How its one pipeline execution stands.
     """
 
     def __init__(
@@ -166,6 +217,10 @@ class StubAws:
         """Hold a data-quality run with this violations file, by default one with violations."""
         self.calls: Counter[str] = Counter()
         self.queued: list[str] = []
+        self.started: list[dict[str, Any]] = []
+        self.answered: list[tuple[str, dict[str, Any]]] = []
+        self.pipeline_status = "Executing"
+        self._job = DESCRIBED
         found = violations_file(features) if violations is None else violations
         self._objects = {
             f"{REPORT}/constraint_violations.json": found,
@@ -180,7 +235,7 @@ class StubAws:
         self._table = _Table()
         answers: dict[str, Any] = {
             "DescribeMonitoringSchedule": SCHEDULE,
-            "StartPipelineExecution": {"PipelineExecutionArn": f"{ARN}/execution/1"},
+            **_RETRAINED,
             "SendMessage": {"MessageId": "1", "MD5OfMessageBody": ""},
             "PutEvents": {"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]},
             "SendEmail": {"MessageId": "m"},
@@ -221,6 +276,17 @@ class StubAws:
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
+    def next_run(self, violations: bytes, begins: datetime) -> None:
+        """Let jobs be those of an hour of data that begins then, and find this."""
+        ends = begins + timedelta(hours=1)
+        window = {"start_time": begins.isoformat(), "end_time": ends.isoformat()}
+        self._job = {
+            **DESCRIBED,
+            "ProcessingEndTime": ends.timestamp(),
+            "Environment": {**DESCRIBED["Environment"], **window},
+        }
+        self._objects[f"{REPORT}/constraint_violations.json"] = violations
+
     def answer(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes
     ) -> tuple[int, bytes]:
@@ -243,8 +309,16 @@ class StubAws:
             name = asked["ProcessingJobName"]
             arn = f"{ARN.rpartition('/')[0]}/{name}"
             return msgspec.json.encode(
-                {**DESCRIBED, "ProcessingJobName": name, "ProcessingJobArn": arn}
+                {**self._job, "ProcessingJobName": name, "ProcessingJobArn": arn}
             )
+        if operation == "DescribePipelineExecution":
+            return msgspec.json.encode({"PipelineExecutionStatus": self.pipeline_status})
+        if operation == "StartExecution":
+            self.started.append(msgspec.json.decode(asked["input"]))
+            return msgspec.json.encode({"executionArn": asked["name"], "startDate": 0})
+        if operation == "SendTaskSuccess":
+            self.answered.append((asked["taskToken"], msgspec.json.decode(asked["output"])))
+            return b"{}"
         if operation == "SendMessageBatch":
             self.queued += [entry["MessageBody"] for entry in asked["Entries"]]
             taken = [

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from guiderail.adapters.dynamo_deliveries import DynamoDeliveries
 from guiderail.model.delivery import Delivery, DeliveryState
+from guiderail.model.outcome import Reason
 from guiderail.model.policy import ChannelKind
 from guiderail.services.outbox import TOPIC
 from guiderail.settings import settings_from
@@ -28,11 +29,15 @@ SETTLES_WITHIN = timedelta(minutes=6)
 """More than ``group_wait`` and ``group_interval`` of a route that sets neither."""
 
 _MOST_TICKS = 200
+_MINUTE = timedelta(minutes=1)
 _RUN_SECONDS = 40.0
 _RECORD_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _WAITED_FOR = timedelta(seconds=5)
 """A try that comes again within this time is waited for; for a later one the clock goes on."""
+
+_WAITED_FOR_THREADS = timedelta(seconds=16)
+"""One that only waits for the thread it belongs into: Deliver looks again after 5 to 15 s."""
 
 T = TypeVar("T")
 
@@ -154,6 +159,10 @@ class Player:
         """The time; never behind the computer's own."""
         return max(self.now, datetime.now(UTC))
 
+    def set_back(self) -> None:
+        """Show the computer's time again: what was told before counts as told in the future."""
+        self.now = datetime.now(UTC)
+
     def play(self, run: RunFolder) -> Ending:
         """Send a run's event and follow it to its end, messages included."""
         started_before = len(self._cloud.sagemaker.starts)
@@ -202,14 +211,17 @@ class Player:
             FunctionFailedError: OnDue ended with an error.
         """
         until = self.clock() + within
-        self._settle()
+        due: datetime | None = None
         for _ in range(_MOST_TICKS):
-            due = self._next_due(until)
-            if due is None:
+            if not self._settle():
+                return Told(trouble=tuple(self._unsettled()))
+            before, due = due, self._next_due(until)
+            if due is None or self.now > until:
                 break
+            if due == before:
+                self.now += _MINUTE  # what one minute could not do is tried again in the next
             self.now = max(self.now, _whole_minute(due))
             self._cloud.tick(self.now)
-            self._settle()
         else:
             return Told(trouble=(f"the clock was told {_MOST_TICKS} times, and more is due",))
         self.now = self.clock()
@@ -223,18 +235,24 @@ class Player:
             trouble=tuple(_on_its_way(d) for d in made if not d.state.is_over),
         )
 
-    def _settle(self) -> None:
+    def _settle(self) -> bool:
         """Wait for what goes on by itself: remediations, tries, and tries that come again within seconds."""
-        _until(lambda: not self._under_way(), _RUN_SECONDS)
+        return _until(lambda: not self._under_way(), _RUN_SECONDS)
+
+    def _unsettled(self) -> Iterator[str]:
+        """What goes on, and was not waited for any longer."""
+        for name in self.remediations.restless():
+            yield from self.remediations.history(name)
+        for queue in (self._actions, self._deliveries):
+            yield f"{self._left(queue)} message(s) in {queue.rpartition('/')[2]}"
 
     def _under_way(self) -> bool:
-        if self._left(self._actions) or not self.remediations.at_rest():
+        if self._left(self._actions) or self.remediations.restless():
             return True
         if self._left(self._deliveries):
             return True
-        soon = self.clock() + _WAITED_FOR
-        waiting = (d.next_attempt_at for d in self._outgoing() if not d.state.is_over)
-        return any(at is not None and at <= soon for at in waiting)
+        now = self.clock()
+        return any(_comes_soon(d, now) for d in self._outgoing() if not d.state.is_over)
 
     def _outgoing(self) -> list[Delivery]:
         with self._cloud.in_environment():
@@ -347,6 +365,12 @@ class Player:
             for message in messages:
                 self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             taken += messages
+
+
+def _comes_soon(delivery: Delivery, now: datetime) -> bool:
+    at = delivery.next_attempt_at
+    for_thread = delivery.reason is Reason.WAITING_FOR_DELIVERY
+    return at is not None and at <= now + (_WAITED_FOR_THREADS if for_thread else _WAITED_FOR)
 
 
 def _on_its_way(delivery: Delivery) -> str:

@@ -42,12 +42,11 @@ class RemediationWatch:
             found = self._records.remediations(_ALWAYS, datetime.max.replace(tzinfo=UTC))
             return [one for one in reversed(list(found)) if one.endpoint == endpoint]
 
-    def at_rest(self) -> bool:
-        """Whether nothing goes on by itself: every machine has ended, or waits to be woken."""
-        if any(self._running(_REINGESTION)):
-            return False
-        # a list: each of them is looked at, because what is seen is remembered
-        return False not in [self._waits(execution) for execution in self._running(_DRIVER)]
+    def restless(self) -> list[str]:
+        """Names of the executions that go on by themselves: those that do not wait to be woken."""
+        ingesting = [str(execution["name"]) for execution in self._running(_REINGESTION)]
+        driving = [str(one["name"]) for one in self._running(_DRIVER) if not self._waits(one)]
+        return ingesting + driving
 
     def until(
         self, remediation_id: str, *states: RemediationState, seconds: float = 20.0
@@ -60,7 +59,7 @@ class RemediationWatch:
         deadline = time.monotonic() + seconds
         while True:
             known = self._known(remediation_id)
-            if known and known.state in states and self.at_rest():
+            if known and known.state in states and not self.restless():
                 return known
             if time.monotonic() > deadline:
                 wanted = " or ".join(states)
@@ -74,8 +73,8 @@ class RemediationWatch:
     def history(self, remediation_id: str) -> list[str]:
         """The newest lines of the histories of a remediation's machines, and how each stands."""
         lines = []
-        for execution in self._executions(_DRIVER):
-            if _remediation_of(execution) != remediation_id:
+        for execution in (*self._executions(_DRIVER), *self._executions(_REINGESTION)):
+            if _remediation_of(execution["name"]) != _remediation_of(remediation_id):
                 continue
             lines.append(f"{execution['name']}: {execution['status']}")
             events = self._client.get_execution_history(
@@ -95,9 +94,13 @@ class RemediationWatch:
             executionArn=name, maxResults=1, reverseOrder=True
         )["events"][0]
         resource = newest.get("taskScheduledEventDetails", {}).get("resource", "")
-        known = self._known(_remediation_of(execution))
-        if not resource.endswith(".waitForTaskToken") or known is None or known.state.is_over:
+        known = self._known(_remediation_of(execution["name"]))
+        if not resource.endswith(".waitForTaskToken") or known is None:
             return False
+        if known.state.is_over:
+            return True  # another one drove it to its end
+        if known.state is RemediationState.RUNNING and self._has_ended(known.handle):
+            return False  # the event that says so is on its way
         since, token = self._rested.get(name, (0, ""))
         if not known.token or known.seen != known.changes:
             return False
@@ -105,6 +108,12 @@ class RemediationWatch:
             return False  # it is about to leave its token
         self._rested[name] = int(newest["id"]), known.token
         return True
+
+    def _has_ended(self, handle: str) -> bool:
+        """Whether what a remediation awaits is an execution that ended."""
+        if ":states:" not in handle:
+            return False
+        return bool(self._client.describe_execution(executionArn=handle)["status"] != "RUNNING")
 
     def _running(self, machine: str) -> Iterator[dict[str, Any]]:
         yield from self._executions(machine, statusFilter="RUNNING")
@@ -116,9 +125,9 @@ class RemediationWatch:
                 yield from page["executions"]
 
 
-def _remediation_of(execution: dict[str, Any]) -> str:
-    """An execution has its remediation's id as its name, and may have something after it."""
-    return "-".join(str(execution["name"]).split("-")[:2])
+def _remediation_of(execution: str) -> str:
+    """The remediation of an execution's name, which is its id and may have something after it."""
+    return "-".join(execution.split("-")[:2])
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from guiderail.rendering.wording import cut
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -136,9 +137,10 @@ class PrintedTimeline:
             self._scene = ending.scene
             self._console.print(Text(f"\n{ending.scene}", style="bold"))
         mark = ("✓", "green") if ending.as_expected else ("✗", "red")
+        wide = self._console.width >= _WIDTH_OF_FILES
         line = Table.grid(padding=(0, 2))
-        line.add_column(min_width=_WIDTH_OF_STEPS, overflow="fold")
-        line.add_column(min_width=_WIDTH_OF_REASONS, overflow="fold")
+        line.add_column(width=_WIDTH_OF_STEPS if wide else None, overflow="fold")
+        line.add_column(width=_WIDTH_OF_REASONS if wide else None, overflow="fold")
         line.add_column(overflow="fold")
         line.add_row(
             Text.assemble("  ", mark, f" {ending.step.says}"),
@@ -147,7 +149,7 @@ class PrintedTimeline:
         )
         self._console.print(line)
         for said in ending.gates:
-            self._console.print(_gates(said))
+            self._console.print(Padding(_gates(said), (0, 0, 0, 4)))
         for problem in ending.problems:
             self._console.print(Text(f"    {problem}", style="red"))
 
@@ -281,6 +283,8 @@ def _what_came_of_it(ending: StepEnding) -> Iterator[str]:
     for became in ending.remediated:
         why = f", {became.moment.text}" if became.moment.text else ""
         yield f"{became.action}: {became.moment.state}{cut(why, _LONGEST_WHY)}"
+    if ending.remediated and ending.stands:
+        yield f"the incident is {ending.stands}"
     tries: dict[str, list[str]] = {}
     for line in ending.delivered:
         channel, reason = line.split()
@@ -299,7 +303,7 @@ def _often(name: str, times: int) -> str:
 
 def _gates(said: GatesSaid) -> Text:
     """Every gate with its answer; the words of those that did not let it pass."""
-    line = Text(f"    gates of {said.action}:", style="dim")
+    line = Text(f"gates of {said.action}:", style="dim")
     for answer in said.answers:
         line.append(f" {answer.gate}")
         line.append(" ✓" if answer.passed else " ✗", style="green" if answer.passed else "red")
@@ -346,6 +350,7 @@ def step_fields(ending: StepEnding) -> dict[str, Any]:
             }
             for said in ending.gates
         ],
+        "stands": ending.stands,
         "alerts": [{"subject": alert.subject, "message": alert.message} for alert in ending.alerts],
         "jobs": list(ending.jobs),
         "incidents": list(ending.incidents),

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guiderail.model.remediation import Gate
 from guiderail_local.runs import BUILT_IN
+from guiderail_local.story.remediation_script import REMEDIATION
 from guiderail_local.story.script import STORY
 
 from tests.e2e.sample_runs import SAMPLE_RUNS, build, samples_folder
@@ -77,17 +79,21 @@ def test_every_built_in_run_and_every_step_of_the_story_ends_as_it_has_to(tmp_pa
         assert name in done.stdout
     assert f"{len(names)} of {len(names)} runs ended as they had to" in done.stdout
     assert done.stdout.count("✓ as expected") == len(names)
-    steps = [step for scene in STORY for step in scene.steps]
+    scenes = (*STORY, *REMEDIATION)
+    steps = [step for scene in scenes for step in scene.steps]
     assert (
         f"{len(steps)} of {len(steps)} steps of the story came to what they had to" in done.stdout
     )
-    for scene in STORY:
+    for scene in scenes:
         assert scene.title in done.stdout
     for reason in {reason for step in steps for reason in (*step.decided, *step.settled)}:
         assert reason in done.stdout
     tries = {reason for step in steps for reason in (*step.delivered, *step.answered)}
-    for reason in {words[1] for words in map(str.split, tries) if words[1:]}:
+    remedies = {reason for step in steps for reason in (*step.remediated, *step.gates)}
+    for reason in {words[-1] for words in map(str.split, tries | remedies) if words[1:]}:
         assert reason in done.stdout
+    for gate in Gate:
+        assert f" {gate} ✓" in done.stdout
 
 
 def test_every_run_of_the_samples_ends_as_it_has_to(tmp_path: Path) -> None:

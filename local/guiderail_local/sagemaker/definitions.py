@@ -57,15 +57,10 @@ class Definition:
         if kind == "Execution":
             return execution
         step, _, made = rest.partition(".")
-        return self._output_of(step, made) or f"s3://pipelines/{execution}/{step}/{made}"
-
-    def _output_of(self, step: str, made: str) -> str | None:
-        """Where a processing step puts an output, if that is a fixed place."""
         for output in self._outputs(step):
             if f"'{output.get('OutputName')}'" in made or f'"{output.get("OutputName")}"' in made:
-                uri = output.get("S3Output", {}).get("S3Uri")
-                return uri if isinstance(uri, str) else None
-        return None
+                return self.resolved(output["S3Output"]["S3Uri"], execution)
+        return f"s3://pipelines/{execution}/{step}/{made}"
 
     def _outputs(self, step: str) -> Iterator[Mapping[str, Any]]:
         for one in self.steps:

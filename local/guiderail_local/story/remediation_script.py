@@ -72,6 +72,7 @@ def _opened(
         delivered=_TWICE,
         remediated=remediated,
         gates=gates,
+        stands="open",
     )
 
 
@@ -86,13 +87,19 @@ def _acted(says: str, about: About, run: Run) -> Step:
         told=_NEWS,
         delivered=_arrives(1, 2),
         remediated=("retrain: acting remediation_approved", "retrain: running action_started"),
+        stands="remediating",
     )
 
 
 def _deployed(about: About, action: str) -> tuple[Step, Step]:
     """The pipeline ends well, and what it registered is released."""
     return (
-        Step("the pipeline ends and registers a model", about, act="finish_pipeline"),
+        Step(
+            "the pipeline ends and registers a model",
+            about,
+            act="finish_pipeline",
+            stands="remediating",
+        ),
         Step(
             "the model is approved and deployed",
             about,
@@ -100,13 +107,12 @@ def _deployed(about: About, action: str) -> tuple[Step, Step]:
             decided=("remediation_finished",),
             delivered=_EDITED,
             remediated=(f"{action}: verifying action_ended",),
+            stands="verifying",
         ),
     )
 
 
-def _escalated(
-    says: str, about: About, act: str, reason: str, delivered: tuple[str, ...] = _TWICE
-) -> Step:
+def _escalated(says: str, about: About, act: str, reason: str) -> Step:
     """The action failed: people hear that the incident is open again, and why."""
     return Step(
         says,
@@ -115,8 +121,9 @@ def _escalated(
         decided=("remediation_failed",),
         settled=("remediation_failed",),
         told=("remediation_failed",),
-        delivered=delivered,
+        delivered=_TWICE,
         remediated=(f"retrain: failed {reason}",),
+        stands="open",
     )
 
 
@@ -158,6 +165,7 @@ REMEDIATION = (
                     "ask for retraining: acting remediation_approved",
                     "ask for retraining: running action_started",
                 ),
+                stands="remediating",
             ),
             *_deployed(_TUG, "ask for retraining"),
             Step(
@@ -169,6 +177,7 @@ REMEDIATION = (
                 told=("remediation_proven",),
                 delivered=_arrives(1, 2),
                 remediated=("ask for retraining: proven remediation_proven",),
+                stands="resolved",
             ),
         ),
     ),
@@ -195,7 +204,7 @@ REMEDIATION = (
                 _FEED,
                 act="confirm_link",
                 decided=("remediation_started", "remediation_finished"),
-                delivered=_arrives(0, 2),
+                delivered=_EDITED,
                 answered=_ANSWERED,
                 remediated=(
                     "fetch arrivals: asked remediation_approved",
@@ -203,6 +212,7 @@ REMEDIATION = (
                     "fetch arrivals: running action_started",
                     "fetch arrivals: verifying action_ended",
                 ),
+                stands="verifying",
             ),
             Step("every record is read back with get_record", _FEED, act="read_back"),
             Step(
@@ -214,6 +224,7 @@ REMEDIATION = (
                 told=("remediation_proven",),
                 delivered=_arrives(1, 2),
                 remediated=("fetch arrivals: proven remediation_proven",),
+                stands="resolved",
             ),
         ),
     ),
@@ -238,6 +249,7 @@ REMEDIATION = (
                 told=("verification_failed",),
                 delivered=_TWICE,
                 remediated=("retrain: not_proven verification_failed",),
+                stands="open",
             ),
         ),
     ),
@@ -266,6 +278,7 @@ REMEDIATION = (
                     "retrain: acting remediation_approved",
                     "retrain: running action_started",
                 ),
+                stands="remediating",
             ),
             _escalated("somebody stops the pipeline", _GANGWAY, "stop_pipeline", "action_stopped"),
         ),

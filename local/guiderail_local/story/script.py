@@ -55,6 +55,7 @@ class Step:
         answered: Status of the answer that a person got, and its reason code.
         remediated: States that remediations of the endpoint came to, each with its reason code.
         gates: Gates that did not let one pass, each with its reason code.
+        stands: State of the incident afterwards; not looked at where it is empty.
     """
 
     says: str
@@ -69,6 +70,7 @@ class Step:
     answered: tuple[str, ...] = ()
     remediated: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    stands: str = ""
 
 
 @dataclass(frozen=True)

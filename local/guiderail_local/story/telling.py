@@ -46,6 +46,7 @@ class StepEnding:
 
     Attributes:
         gates: Every gate that was asked, with its answer.
+        stands: State of the incident; empty if there is none.
         jobs: ARNs of the processing jobs that ended in it.
         incidents: Ids of the incident it is about and of those that people were told of.
         groups: Ids of the groups that hear of it.
@@ -61,6 +62,7 @@ class StepEnding:
     answered: tuple[str, ...] = ()
     remediated: tuple[Became, ...] = ()
     gates: tuple[GatesSaid, ...] = ()
+    stands: str = ""
     alerts: tuple[HeardAlert, ...] = ()
     jobs: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
@@ -77,6 +79,8 @@ class StepEnding:
             for name, found in self._found().items()
             if found != getattr(self.step, name)
         ]
+        if self.step.stands not in ("", self.stands):
+            differing.append(f"the incident is {self.stands}, expected {self.step.stands}")
         object.__setattr__(self, "problems", (*self.trouble, *differing))
 
     def _found(self) -> Mapping[str, tuple[str, ...]]:
@@ -101,6 +105,7 @@ class StoryTeller:
 
     Attributes:
         receiving: What the messages arrive at.
+        operators: What people do at the command line.
     """
 
     def __init__(
@@ -109,7 +114,7 @@ class StoryTeller:
         """Play through this player, and write the runs' files into the cloud's folder."""
         self.receiving = receiving
         self._player = player
-        self._operators = operators
+        self.operators = operators
         self._acts = operators.acts
         self._people = People(cloud, receiving)
         self._harbour: Harbour | None = None
@@ -121,8 +126,10 @@ class StoryTeller:
 
     def enter_harbour(self, endpoints: Sequence[str]) -> None:
         """Begin the part about remediation: its policy, and what there is to be mended."""
-        self._operators.push(REMEDIATION_POLICY.read_text(encoding="utf-8"))
+        self.operators.push(REMEDIATION_POLICY.read_text(encoding="utf-8"))
         self._harbour = Harbour(self._cloud, endpoints)
+        # hours of the story's clock are not hours of the machines' own
+        self._player.set_back()
         # what proves a remediation are runs over data that is newer than it
         self._writer.begin_at(self._player.clock)
 
@@ -140,7 +147,7 @@ class StoryTeller:
     def _play(self, scene: Scene, step: Step) -> StepEnding:
         began, began_at = time.monotonic(), time.time()
         trouble: list[str] = []
-        self._operators.audited = None
+        self.operators.audited = None
         before = self.receiving.taken()
         if step.trouble:
             plan = step.trouble
@@ -162,23 +169,24 @@ class StoryTeller:
         if step.trouble:
             trouble += self._impatience(step.trouble)
             self.receiving.sink.heal(step.trouble.channel)
-        incident = self._operators.incident(step.about)
+        incident = self.operators.incident(step.about)
         about = incident.id if incident else ""
         ledger = scope_of(step.about).ledger_id
         groups = tuple(incident.groups) if incident else ()
         heard = [str(one["id"]) for event in told.events for one in _incidents_of(event.detail)]
         remediated, gates = self._remedies.news_of(step.about.endpoint)
-        silence = self._operators.silence_id if "silence" in step.act else ""
+        silence = self.operators.silence_id if "silence" in step.act else ""
         return StepEnding(
             scene=scene.title,
             step=step,
-            decided=self._reasons(*(self._operators.audited or (ledger, about))),
+            decided=self._reasons(*(self.operators.audited or (ledger, about))),
             settled=self._reasons_of(groups, about),
             told=told.why_now,
             delivered=self._tries(began_at, len(step.delivered)),
             answered=() if status is None else (self._answer(began_at, status),),
             remediated=remediated,
             gates=gates,
+            stands=incident.state.value if incident else "",
             alerts=told.alerts,
             jobs=tuple(jobs),
             incidents=tuple(dict.fromkeys(filter(None, [about, *heard]))),
@@ -196,7 +204,7 @@ class StoryTeller:
         if hasattr(self._people, step.act):
             status: int = getattr(self._people, step.act)()
             return status
-        for doer in (self._operators, self._harbour):
+        for doer in (self.operators, self._harbour):
             if hasattr(doer, step.act):
                 getattr(doer, step.act)(step.about)
                 return None

@@ -9,10 +9,12 @@ from guiderail_local.template import (
     CodePlace,
     LeftOut,
     code_places,
+    definition_files,
     read_template,
     references,
     strip,
     with_code,
+    with_definitions,
     with_environment,
 )
 
@@ -133,3 +135,39 @@ def test_the_code_of_the_projects_own_template_is_found() -> None:
     assert places["OnJobFinished"] == ("functions/on_job_finished", "")
     assert places["DomainLayer"] == ("layers/domain", "python/")
     assert all((REPOSITORY / folder).is_dir() for folder, _ in places.values())
+
+
+MACHINES = """
+Resources:
+  Local:
+    Type: AWS::Serverless::StateMachine
+    Properties: {DefinitionUri: statemachines/local.asl.yaml, DefinitionSubstitutions: {A: !Ref B}}
+  Uploaded:
+    Type: AWS::Serverless::StateMachine
+    Properties: {DefinitionUri: s3://code/machine.json}
+  Inline:
+    Type: AWS::Serverless::StateMachine
+    Properties: {Definition: {StartAt: Here}}
+"""
+
+
+def test_definitions_in_files_come_into_the_template() -> None:
+    template = read_template(MACHINES)
+    assert definition_files(template) == {"Local": "statemachines/local.asl.yaml"}
+
+    changed = with_definitions(template, {"Local": {"StartAt": "There"}})["Resources"]
+
+    assert changed["Local"]["Properties"] == {
+        "Definition": {"StartAt": "There"},
+        "DefinitionSubstitutions": {"A": {"Ref": "B"}},
+    }
+    assert changed["Uploaded"] == template["Resources"]["Uploaded"]
+    assert template == read_template(MACHINES)
+
+
+def test_the_machines_of_the_projects_own_template_are_found() -> None:
+    template = read_template((REPOSITORY / "template.yaml").read_text())
+    files = definition_files(template)
+    assert set(files) == {"RemediationMachine", "ReingestionMachine"}
+    for file in files.values():
+        assert "StartAt" in read_template((REPOSITORY / file).read_text())

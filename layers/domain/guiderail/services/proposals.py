@@ -63,7 +63,7 @@ _START_BY_HAND = "If it is right all the same, a person can start it"
 
 _UNBLOCK = {
     Reason.SWITCHED_OFF: "Find out why it was stopped; when that is settled, lift the stop: "
-    "guiderail remediation resume",
+    "guiderail remediation resume, with --all or --endpoint as it was thrown",
     Reason.ACTION_UNKNOWN: "Look at the policy: a rule names an action that it has no longer",
     Reason.INCIDENT_OVER: "Nothing: what it was for is over",
     Reason.CAUSE_NOT_ELIGIBLE: "Mend the cause first: this action does not, or would make it worse",
