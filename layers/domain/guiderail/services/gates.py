@@ -131,7 +131,12 @@ def occurrences_of(incidents: Mapping[str, Incident], ids: tuple[str, ...]) -> t
 
 def stopped_by(guard: Guard, remediation: Remediation) -> str:
     """Which kill switch stops a remediation; empty if none does."""
-    return next((s for s in (EVERYTHING, remediation.endpoint) if s in guard.stops), "")
+    meant = {
+        EVERYTHING,
+        remediation.endpoint.lower(),
+        remediation.target.rpartition("/")[2].lower(),
+    }
+    return next((scope for scope in guard.stops if scope.lower() in meant), "")
 
 
 def _answers(asked: Asked) -> Iterator[GateAnswer]:

@@ -24,7 +24,7 @@ from guiderail.errors import (
 )
 from guiderail.model.delivery import Outgoing
 from guiderail.model.identity import digest
-from guiderail.model.incident import Incident, IncidentState
+from guiderail.model.incident import Incident, IncidentState, LedgerRun
 from guiderail.model.notice import AuditEntry, Decision
 from guiderail.model.outcome import Reason
 from guiderail.model.policy import ActionKind, Policy, RemediationAction, Severity
@@ -150,6 +150,9 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
             if known is None:
                 raise NotFoundError(f"there is no remediation {name!r}")
             try:
+                if known.state.is_over and event.get("token"):
+                    # it ended before its machine waited
+                    self.driver.go_on(str(event["token"]), now)
                 after = known if known.state.is_over else steps[step](known, now)
                 return self._answer(after, now)
             except ConflictError:
@@ -223,10 +226,17 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
         if known.state is RemediationState.ASKED:
             # asked before; what is new is who is for it
             after = replace(now_known, reason=reason)
-            return self._keep(known, after, now, policy, tell=bool(known.approvals))
+            # a wake that changed nothing tells nobody again
+            is_new = bool(known.approvals) and known.reason is not reason
+            return self._keep(known, after, now, policy, tell=is_new)
         expires_at = now + timedelta(seconds=action.approval_life)
         after = self._moved(
-            replace(now_known, expires_at=expires_at, look_at=expires_at),
+            replace(
+                now_known,
+                expires_at=expires_at,
+                look_at=expires_at,
+                parameters=filled(action.parameters, _facts(known)),
+            ),
             RemediationState.ASKED,
             Reason.REMEDIATION_ASKED,
             now,
@@ -243,10 +253,21 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
         now: datetime,
         policy: Policy,
     ) -> Remediation:
-        facts = {**known.facts, "remediation": known.id}
+        parameters = filled(action.parameters, _facts(known))
+        if known.state is RemediationState.ASKED and parameters != known.parameters:
+            text = f"the policy changed {known.action} while it was asked for"
+            return self._end(
+                known,
+                now_known,
+                RemediationState.BLOCKED,
+                Reason.ACTION_UNKNOWN,
+                text,
+                now,
+                policy,
+            )
         after = replace(
             now_known,
-            parameters=filled(action.parameters, facts),
+            parameters=parameters,
             started_at=now,
             ends_by=now + timedelta(seconds=action.time_out),
             expires_at=None,
@@ -269,7 +290,7 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
         if not holds(guard, known, now):
             text = f"{known.target} is another's by now"
             return self._fail(known, Reason.LOCK_LOST, text, now, policy)
-        if stopped_by(guard, known):
+        if stopped_by(guard, known) and not self._was_tried(known):
             text = "the kill switch was thrown before it began"
             return self._end(
                 known, known, RemediationState.BLOCKED, Reason.SWITCHED_OFF, text, now, policy
@@ -309,7 +330,9 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
         try:
             report = self.actions.look(known, now)
         except PermanentError as error:
-            return self._fail(known, Reason.ACTION_FAILED, str(error), now, policy)
+            # it may go on though nobody can see it: nothing else touches its target
+            text = f"how the action stands cannot be seen: {error}"
+            return self._fail(known, Reason.DRIVER_FAILED, text, now, policy)
         if report.state is ActionState.RUNNING:
             if known.ends_by and now >= known.ends_by:
                 text = f"it had to end by {known.ends_by:%Y-%m-%d %H:%M} UTC"
@@ -390,13 +413,10 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
                 policy,
             )
         needed = max(1, action.verification.clean_runs) if action else 1
-        clean = (
-            min(
-                (clean_runs([r for r in ledger.runs if proves(r, i)], i) for i in waiting),
-                default=needed,
-            )
-            if ledger
-            else 0
+        runs = ledger.runs if ledger else ()
+        clean = min(
+            (clean_runs([r for r in runs if proves(r, i)], i) for i in waiting),
+            default=_clean_since(known, ours, runs, needed),
         )
         why = Reason.PROOF_TIMED_OUT
         text = f"{clean} of {needed} clean runs came within its time"
@@ -522,6 +542,17 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
                 continue
         return marked
 
+    def _was_tried(self, known: Remediation) -> bool:
+        """Whether the action may have begun before: its incidents are marked right before it does."""
+        for incident in known.incidents:
+            try:
+                found = self.acts.find(incident)[1]
+            except NotFoundError:
+                continue
+            if found.state is IncidentState.REMEDIATING and found.remediated_by == known.id:
+                return True
+        return False
+
     def _end(
         self,
         known: Remediation,
@@ -534,7 +565,8 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Remediation:
         """The end of a remediation: its reason, its lock given back, and somebody told."""
         guard = release(self.remediations.guard(), known)
-        if known.handle and reason in MAY_STILL_RUN:
+        may_run = known.handle or known.state is RemediationState.ACTING
+        if may_run and reason in MAY_STILL_RUN:
             # nobody else may touch the target until the lock ends by itself
             guard = None
         if known.state is RemediationState.ACTING and state is RemediationState.BLOCKED and guard:
@@ -687,6 +719,25 @@ def _seconds(until: datetime | None, now: datetime, most: timedelta) -> int:
     left = until - now if until else most
     # a second more: what wakes at the moment itself has to find it passed
     return max(1, int(min(left, most).total_seconds()) + 1)
+
+
+def _facts(known: Remediation) -> dict[str, str]:
+    return {**known.facts, "remediation": known.id}
+
+
+def _clean_since(
+    known: Remediation, ours: Sequence[Incident], runs: Sequence[LedgerRun], needed: int
+) -> int:
+    """Clean runs since the action's end where no incident waits for them any more.
+
+    The incidents are over then, which proves it only if runs on newer data were there to see that.
+    """
+    if any(i.reason is Reason.REMEDIATION_PROVEN and i.remediated_by == known.id for i in ours):
+        return needed
+    if known.verify_from is None or any(i.reason is Reason.ENDPOINT_CHANGED for i in ours):
+        return 0
+    begins = known.verify_from.timestamp() * 1000
+    return sum(run.judged and (run.data_from or run.stamp) >= begins for run in runs)
 
 
 def _serves_what_was_made(known: Remediation, lineage: Lineage) -> bool:

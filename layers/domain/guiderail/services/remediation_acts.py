@@ -87,6 +87,11 @@ class RemediationActs(msgspec.Struct, frozen=True, kw_only=True):
         now = self.clock()
         policy = self.policies.current().policy
         made = self._by_hand(incident, action, actor, overrides, policy, now)
+        if not self.may_decide(made, actor):
+            raise RejectedRequestError(
+                f"{actor} is none of those who may decide about remediation {action}",
+                remedy="The policy's remediations name them as approvers",
+            )
         made = moved(
             replace(made, look_at=now),
             RemediationState.REQUESTED,

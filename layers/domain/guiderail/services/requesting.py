@@ -147,7 +147,15 @@ def requested_for(
 
 
 def target_of(action: RemediationAction, facts: Mapping[str, str]) -> str:
-    """What an action changes, as it is locked: two that change the same thing never run side by side."""
+    """What an action changes, as it is locked: two that change the same thing never run side by side.
+
+    Name and ARN are the same thing, in whatever case.
+    """
+    kind, _, name = _named_target(action, facts).partition("/")
+    return f"{kind}/{name.rpartition('/')[2].lower()}"
+
+
+def _named_target(action: RemediationAction, facts: Mapping[str, str]) -> str:
     match action.kind:
         case ActionKind.REINGEST:
             group = str(filled(action.parameters.get("feature_group", ""), facts))
