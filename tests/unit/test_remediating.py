@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from guiderail.errors import (
     MalformedEventError,
@@ -611,3 +612,78 @@ def test_what_is_approved_before_the_machine_waits_is_not_waited_for() -> None:
     cloud.steps.clear()
     cloud.remediate()({"step": "wait", "remediation": cloud.only.id, "token": "t-1"})
     assert cloud.steps[-1] == "go on"
+
+
+# --- what an adversarial reading found
+
+
+def test_who_may_not_approve_may_not_start_it_either() -> None:
+    cloud = asked(RemediationMode.SUGGEST, approvers=(ANA,))
+    (incident,) = cloud.only.incidents
+    with pytest.raises(RejectedRequestError, match="none of those"):
+        cloud.remediation_acts().request(incident, RETRAIN, "arn:aws:iam::1:user/eve")
+    cloud.remediation_acts().request(incident, RETRAIN, ANA)
+
+
+def test_a_wake_between_two_approvals_tells_nobody_again() -> None:
+    cloud = asked(four_eyes=True)
+    cloud.remediation_acts().approve(cloud.only.id, ANA)
+    cloud.pass_time(hours=30, tick=3600)
+    assert cloud.only.reason is Reason.ANOTHER_APPROVAL_NEEDED or (
+        cloud.only.state is RemediationState.EXPIRED
+    )
+    told = [n.id for n in cloud.published.values() if n.remediation]
+    assert len(told) == len(set(told))
+
+
+def test_an_action_that_cannot_be_seen_keeps_its_target() -> None:
+    cloud = running()
+    cloud.failures["look at action"] = [RejectedRequestError("no permission")]
+    cloud.pass_time(minutes=20)
+    assert cloud.only.reason is Reason.DRIVER_FAILED
+    assert cloud.store.guard_kept.locks[cloud.only.target].owner == cloud.only.id
+
+
+def test_what_was_approved_is_what_is_done() -> None:
+    cloud = cloud_with(REINGEST)
+    cloud.run_ends(worse("income", REINGEST.name, "completeness_check"))
+    cloud.pass_time(minutes=2)
+    changed = REINGEST.parameters | {"source": "s3://another/"}
+    cloud.in_force.policy = policy_with(msgspec.structs.replace(REINGEST, parameters=changed))
+    cloud.remediation_acts().approve(cloud.only.id, ANA)
+    cloud.machine.run()
+    assert (cloud.only.state, cloud.only.reason) == (
+        RemediationState.BLOCKED,
+        Reason.ACTION_UNKNOWN,
+    )
+    assert cloud.actions.begun == []
+
+
+def test_a_kill_switch_thrown_while_it_begins_leaves_no_incident_behind() -> None:
+    cloud = cloud_with(retrain(RemediationMode.AUTO))
+    cloud.run_ends(worse())
+    cloud.now += timedelta(minutes=1)
+    cloud.due_changes()()
+    execution = cloud.machine.executions[cloud.only.id]
+    cloud.machine.step(execution)
+    cloud.actions.errors = [UnavailableError("the answer is lost")]
+    cloud.machine.step(execution)
+    assert incident_state(cloud) is IncidentState.REMEDIATING
+    cloud.remediation_acts().stop(EVERYTHING, "ana")
+    cloud.machine.run()
+    assert cloud.only.state is RemediationState.RUNNING
+
+
+def test_a_schedule_that_watches_another_endpoint_proves_nothing() -> None:
+    cloud = verifying(verification=Verification(within=3 * 3600.0))
+    cloud.run_ends(scope=scope_of("another-prod", "loan-risk-prod-hourly"), data_from=cloud.now)
+    cloud.pass_time(hours=4)
+    assert cloud.only.state is RemediationState.NOT_PROVEN
+
+
+def test_the_kill_switch_of_what_is_changed_stops_it_whatever_its_case() -> None:
+    cloud = cloud_with(retrain(RemediationMode.AUTO))
+    cloud.remediation_acts().stop("Loan-Risk-Prod", "ana")
+    cloud.run_ends(worse())
+    cloud.pass_time(minutes=2)
+    assert cloud.only.reason is Reason.SWITCHED_OFF

@@ -180,6 +180,10 @@ def runs_with_finding(
     return sum(stamp in incident.seen for stamp in counted[-needed.of :])
 
 
+_CLEAN_WITHOUT_PROOF = 20
+"""Clean runs in a row that close what is verified though no remediation says that it is proven."""
+
+
 class _Seeing:
     """One run against the ledger's memory."""
 
@@ -262,9 +266,9 @@ class _Seeing:
 
     def _is_over(self, incident: Incident) -> bool:
         if incident.state is IncidentState.VERIFYING:
-            # its remediation closes it before, with proof; this is for one whose driver is no more
+            # its remediation closes it, with proof; this is for one that is no more
             later = [run for run in self.runs if proves(run, incident)]
-            return clean_runs(later, incident) > max(1, self._life_cycle.resolve_after)
+            return clean_runs(later, incident) >= _CLEAN_WITHOUT_PROOF
         return clean_runs(self.runs, incident) >= self._clean_runs_needed(incident)
 
     def _clean_runs_needed(self, incident: Incident) -> int:

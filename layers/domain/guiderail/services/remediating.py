@@ -533,7 +533,9 @@ class Remediate(msgspec.Struct, frozen=True, kw_only=True):
         for incident in known.incidents:
             try:
                 found = self.acts.find(incident)[1]
-                if found.remediated_by not in ("", known.id) and doing is not Act.START_REMEDIATION:
+                is_anothers = found.remediated_by not in ("", known.id)
+                under_way = found.state in (IncidentState.REMEDIATING, IncidentState.VERIFYING)
+                if is_anothers and (under_way or doing is not Act.START_REMEDIATION):
                     continue
                 self.acts.do(doing, incident, GUIDERAIL, known.id, remediation=known.id)
                 marked = True
