@@ -344,7 +344,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """
 
     clean_runs: int = 1
-    within: float = 93600.0
+    within: float = 180000.0
     baseline: bool = True
 
 
